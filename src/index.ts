@@ -1,0 +1,26 @@
+export type {
+  ClientOptions,
+  CloseOptions,
+  Codec,
+  ConnectionOptions,
+  ConnectOptions,
+  LimitOptions,
+  ListenOptions,
+  ReactorCloseOptions,
+  SpawnOptions,
+  WaitOptions,
+} from './main/options.js';
+export { Reactor, type ReactorEvents, type ReactorStats } from './main/reactor.js';
+export { TcpClient } from './main/tcp-client.js';
+export {
+  type CloseDetail,
+  type ConnectionEvents,
+  type ConnectionState,
+  type MessageInfo,
+  TcpConnection,
+} from './main/tcp-connection.js';
+export type { HostEvents } from './main/tcp-host.js';
+export { TcpServer } from './main/tcp-server.js';
+export { type CloseReason, closeReasons } from './shared/close-reason.js';
+export type { ConnectionId } from './shared/connection-id.js';
+export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';

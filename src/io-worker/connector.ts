@@ -1,0 +1,59 @@
+import type { ConnectionId } from '../shared/connection-id.js';
+import type { ConnectRequest } from '../shared/control-protocol.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import { registryCounter } from '../shared/registry.js';
+import type { EventLane } from './event-lane.js';
+import type { EventLoop } from './event-loop.js';
+import { PlainSocket } from './plain-socket.js';
+import { TcpConnection } from './tcp-connection.js';
+
+/** One attempt to connect: it ends with a connection, an error, or an abort, whichever comes first. */
+export class Connector {
+  readonly #loop: EventLoop;
+  readonly #request: ConnectRequest;
+  readonly #socket: PlainSocket;
+  #timeout: NodeJS.Timeout | undefined;
+  #fail: ((error: ReactorError) => void) | undefined;
+
+  constructor(loop: EventLoop, request: ConnectRequest, reuseReadBuffer: boolean) {
+    this.#loop = loop;
+    this.#request = request;
+    this.#socket = PlainSocket.connect(request.host, request.port, reuseReadBuffer);
+  }
+
+  async connect(lane: EventLane): Promise<ConnectionId> {
+    const { host, port, timeoutMs, attempt, client, connection: settings } = this.#request;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#fail = reject;
+        this.#timeout = setTimeout(() => {
+          reject(new ReactorError('ERR_REACTOR_CONNECT_TIMEOUT', `No connection to ${host}:${port} within ${timeoutMs} ms`));
+        }, timeoutMs);
+        this.#socket.socket.once('connect', resolve);
+        this.#socket.socket.once('error', (error: NodeJS.ErrnoException) => {
+          // Several addresses were tried: the error has a code, and no message of its own.
+          const message = `Cannot connect to ${host}:${port}: ${error.message || error.code}`;
+          reject(new ReactorError('ERR_REACTOR_CONNECT_FAILED', message, { cause: error }));
+        });
+      });
+    } catch (error) {
+      this.#socket.destroy();
+      throw error;
+    } finally {
+      clearTimeout(this.#timeout);
+      this.#fail = undefined;
+    }
+    const connection = TcpConnection.open(this.#loop, lane, this.#socket, { id: client, settings }, attempt);
+    if (connection === undefined) {
+      this.#socket.destroy();
+      const message = `All ${this.#loop.table.slots} connections of the reactor are in use (maxConnections)`;
+      throw new ReactorError('ERR_REACTOR_TOO_MANY_CONNECTIONS', message);
+    }
+    this.#loop.registry.count(registryCounter.CONNECTED);
+    return connection.id;
+  }
+
+  abort(): void {
+    this.#fail?.(new ReactorError('ERR_REACTOR_ABORTED', 'The attempt to connect was aborted'));
+  }
+}

@@ -1,0 +1,118 @@
+import net from 'node:net';
+import { READ_BUFFER_BYTES } from '../shared/lane.js';
+import type { Chunk } from './chunk-pool.js';
+
+/** What a socket tells its connection. */
+export interface SocketListener {
+  /** `bytes[0, length)` were read; they are valid only during the call. */
+  onData(bytes: Uint8Array, length: number): void;
+  /** What `write` could not hand to the kernel at once is there now. */
+  onWritten(): void;
+  onEnd(): void;
+  onError(error: Error): void;
+  onClose(): void;
+}
+
+/**
+ * All sockets of the io worker read into this one buffer: reading and passing on happen in one call, so that no two
+ * sockets use it at the same time.
+ */
+const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+
+/** The parts of a libuv handle that `adopt` needs and that no documentation promises. */
+interface TcpHandle {
+  reading: boolean;
+  useUserBuffer(buffer: Uint8Array): void;
+}
+
+/** A TCP socket that reads into a reused buffer where it can, and writes a batch of chunks with one call. */
+export class PlainSocket {
+  readonly socket: net.Socket;
+  /** Set before the first event can come: sockets start paused. */
+  listener: SocketListener | undefined;
+  #writing = false;
+
+  private constructor(create: (onread: net.OnReadOpts | undefined) => net.Socket, reuseReadBuffer: boolean) {
+    this.socket = create(
+      reuseReadBuffer
+        ? {
+            buffer: readBuffer,
+            callback: (length, bytes) => {
+              this.listener?.onData(bytes, length);
+              return true;
+            },
+          }
+        : undefined,
+    );
+    const { socket } = this;
+    if (!reuseReadBuffer) socket.on('data', (bytes: Buffer) => this.listener?.onData(bytes, bytes.length));
+    socket.on('end', () => this.listener?.onEnd());
+    socket.on('error', (error) => this.listener?.onError(error));
+    socket.on('close', () => this.listener?.onClose());
+  }
+
+  /**
+   * Takes over a socket that a server with `pauseOnConnect` has accepted. Only a socket's constructor takes `onread`, so a
+   * second socket is made on the first one's handle. That is undocumented: on a Node where the handle looks different, the
+   * first socket is kept and read through 'data' events.
+   */
+  static adopt(accepted: net.Socket, reuseReadBuffer: boolean): PlainSocket {
+    const holder = accepted as unknown as { _handle: TcpHandle | null };
+    const handle = holder._handle;
+    if (!reuseReadBuffer || typeof handle?.useUserBuffer !== 'function' || typeof handle.reading !== 'boolean') {
+      return new PlainSocket(() => accepted, false);
+    }
+    holder._handle = null;
+    handle.reading = false;
+    return new PlainSocket((onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts), true);
+  }
+
+  static connect(host: string, port: number, reuseReadBuffer: boolean): PlainSocket {
+    return new PlainSocket((onread) => {
+      const options: net.NetConnectOpts = { host, port, allowHalfOpen: true, noDelay: true };
+      return net.connect(onread === undefined ? options : { ...options, onread });
+    }, reuseReadBuffer);
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
+  /**
+   * Writes the chunks with one call to the kernel. True: it took them all. False: `onWritten` follows; until then no other
+   * write may be made.
+   */
+  write(chunks: readonly Chunk[]): boolean {
+    const { socket } = this;
+    const last = chunks.length - 1;
+    if (last > 0) socket.cork();
+    for (let i = 0; i <= last; i++) {
+      const { buffer, start, end } = chunks[i] as Chunk;
+      socket.write(buffer.subarray(start, end), i === last ? this.#onWritten : undefined);
+    }
+    if (last > 0) socket.uncork();
+    this.#writing = socket.writableLength > 0;
+    return !this.#writing;
+  }
+
+  /** The end of what has been written, as FIN. */
+  end(): void {
+    this.socket.end();
+  }
+
+  destroy(): void {
+    this.listener = undefined;
+    this.socket.destroy();
+  }
+
+  readonly #onWritten = (error?: Error | null): void => {
+    // The callback of a write that the kernel took at once comes late, when the next one may already be under way.
+    if (!this.#writing || this.socket.writableLength > 0 || error) return;
+    this.#writing = false;
+    this.listener?.onWritten();
+  };
+}

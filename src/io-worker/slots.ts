@@ -1,0 +1,58 @@
+import type { ConnectionTable, SlotSettings } from '../shared/connection-table.js';
+
+/** Which slot of the connection table holds which connection. Freed slots are reused oldest first. */
+export class Slots<T> {
+  readonly table: ConnectionTable;
+  readonly #occupants: (T | undefined)[] = [];
+  #free: number[] = [];
+  #freed: number[] = [];
+  #worn = 0;
+  count = 0;
+
+  constructor(table: ConnectionTable) {
+    this.table = table;
+  }
+
+  /** Opens a slot; undefined if all are taken. */
+  open(settings: SlotSettings): { slot: number; generation: number } | undefined {
+    for (;;) {
+      const slot = this.#next();
+      if (slot === undefined) return undefined;
+      const generation = this.table.open(slot, settings);
+      if (generation !== -1) {
+        this.count++;
+        return { slot, generation };
+      }
+      this.#worn++;
+    }
+  }
+
+  put(slot: number, occupant: T): void {
+    this.#occupants[slot] = occupant;
+  }
+
+  get(slot: number): T | undefined {
+    return this.#occupants[slot];
+  }
+
+  free(slot: number): void {
+    this.#occupants[slot] = undefined;
+    this.#freed.push(slot);
+    this.count--;
+  }
+
+  *[Symbol.iterator](): IterableIterator<T> {
+    for (const occupant of this.#occupants) if (occupant !== undefined) yield occupant;
+  }
+
+  #next(): number | undefined {
+    if (this.#free.length === 0 && this.#freed.length > 0) {
+      this.#free = this.#freed.reverse();
+      this.#freed = [];
+    }
+    const reused = this.#free.pop();
+    if (reused !== undefined) return reused;
+    const fresh = this.count + this.#worn;
+    return fresh < this.table.slots ? fresh : undefined;
+  }
+}

@@ -1,0 +1,158 @@
+import { inspect } from 'node:util';
+import { MAX_SLOTS } from '../shared/connection-id.js';
+import { MIN_LANE_RING_BYTES } from '../shared/lane.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import { MAX_RING_CAPACITY } from '../shared/ring-layout.js';
+import type {
+  ClientOptions,
+  CloseOptions,
+  ConnectionOptions,
+  ConnectOptions,
+  LimitOptions,
+  ListenOptions,
+  ReactorCloseOptions,
+  SpawnOptions,
+  WaitOptions,
+} from './options.js';
+
+/** Says what is allowed if the value is not. `undefined` never gets here: it means the default. */
+type Check = (value: unknown, path: string, call: string) => string | undefined;
+
+type Checks<T> = { readonly [K in keyof Required<T>]: Check };
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const MIB = 1024 * 1024;
+
+function integer(min: number, max: number): Check {
+  return (value) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+      ? undefined
+      : `an integer from ${min} to ${max}`;
+}
+
+function powerOfTwo(min: number, max: number): Check {
+  return (value) =>
+    integer(min, max)(value, '', '') === undefined && Number.isInteger(Math.log2(value as number))
+      ? undefined
+      : `a power of two from ${min} to ${max}`;
+}
+
+function oneOf(...allowed: readonly unknown[]): Check {
+  return (value) => (allowed.includes(value) ? undefined : `one of ${allowed.map((one) => inspect(one)).join(', ')}`);
+}
+
+const text: Check = (value) => (typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty');
+const flag: Check = oneOf(true, false);
+const abortSignal: Check = (value) => (value instanceof AbortSignal ? undefined : 'an AbortSignal');
+
+function nested<T>(checks: Checks<T>): Check {
+  return (value, path, call) => {
+    check(call, value, checks, `${path}.`);
+    return undefined;
+  };
+}
+
+const limits: Checks<LimitOptions> = { maxFrameBytes: integer(256, 1024 * MIB) };
+
+const connection: Checks<ConnectionOptions> = {
+  codec: oneOf('frame', 'raw'),
+  messages: oneOf('copy', 'borrow'),
+  highWaterMark: integer(1, 64 * MIB),
+  overflow: oneOf('close', 'drop'),
+  limits: nested(limits),
+  shutdownTimeoutMs: integer(1, DAY_MS),
+  allowHalfOpen: flag,
+};
+
+const spawn: Checks<SpawnOptions> = {
+  ioWorkers: oneOf(1),
+  maxConnections: integer(1, MAX_SLOTS),
+  commandRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
+  eventRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
+  reuseReadBuffer: flag,
+};
+
+const listen: Checks<ListenOptions> = {
+  ...connection,
+  host: text,
+  port: integer(0, 65_535),
+  backlog: integer(1, 65_535),
+};
+
+const connect: Checks<ConnectOptions> = {
+  host: text,
+  port: integer(1, 65_535),
+  timeoutMs: integer(1, DAY_MS),
+  signal: abortSignal,
+};
+
+const close: Checks<CloseOptions> = { drainMs: integer(0, DAY_MS) };
+const reactorClose: Checks<ReactorCloseOptions> = { timeoutMs: integer(0, DAY_MS) };
+const wait: Checks<WaitOptions> = { signal: abortSignal };
+
+function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = ''): void {
+  const what = prefix === '' ? 'its options' : `option '${prefix.slice(0, -1)}'`;
+  if (typeof options !== 'object' || options === null) {
+    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: ${what} must be an object, got ${show(options)}`);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(checks, name)) {
+      const allowed = Object.keys(checks).join(', ');
+      const message = `${call}: there is no option '${prefix}${name}'; there are ${allowed}`;
+      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+    }
+    if (value === undefined) continue;
+    const allowed = checks[name as keyof T](value, `${prefix}${name}`, call);
+    if (allowed !== undefined) {
+      const message = `${call}: option '${prefix}${name}' must be ${allowed}, got ${show(value)}`;
+      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+    }
+  }
+}
+
+function show(value: unknown): string {
+  return inspect(value, { depth: 0, maxStringLength: 60 });
+}
+
+function need(call: string, options: object, name: string): void {
+  if ((options as Record<string, unknown>)[name] !== undefined) return;
+  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: option '${name}' is missing`);
+}
+
+// Each throws ERR_REACTOR_INVALID_OPTION, before anything has been started.
+
+export function checkSpawn(options: SpawnOptions): void {
+  check('Reactor.spawn()', options, spawn);
+}
+
+export function checkListen(options: ListenOptions): void {
+  check('listen()', options, listen);
+  need('listen()', options, 'port');
+}
+
+export function checkClient(options: ClientOptions): void {
+  check('client()', options, connection);
+}
+
+export function checkConnect(options: ConnectOptions): void {
+  check('connect()', options, connect);
+  need('connect()', options, 'port');
+}
+
+/** `reactor.connect()` takes a client's options and a connect's in one. */
+export function checkShorthandConnect(options: ConnectOptions & ClientOptions): void {
+  check('connect()', options, { ...connection, ...connect });
+  need('connect()', options, 'port');
+}
+
+export function checkServerClose(options: CloseOptions): void {
+  check('close()', options, close);
+}
+
+export function checkReactorClose(options: ReactorCloseOptions): void {
+  check('close()', options, reactorClose);
+}
+
+export function checkWait(call: string, options: WaitOptions): void {
+  check(call, options, wait);
+}

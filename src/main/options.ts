@@ -1,0 +1,128 @@
+import { codecTrait } from '../shared/connection-table.js';
+import type { ConnectionSettings } from '../shared/control-protocol.js';
+import { DEFAULT_MAX_FRAME_BYTES } from '../shared/frame-format.js';
+
+/**
+ * How bytes become messages.
+ * - `'frame'`: messages with a length in front; docs/wire-format.md has the picture.
+ * - `'raw'`: chunks as they come.
+ */
+export type Codec = 'frame' | 'raw';
+
+/** What a connection is set up with, whichever side opened it. */
+export interface ConnectionOptions {
+  /** Default `'frame'`. */
+  codec?: Codec;
+  /**
+   * `'copy'` (default): each message is the application's to keep. It is part of a block of up to 256 KiB that stays in
+   * memory as long as any message of it is kept.
+   * `'borrow'`: each message is a view of the ring itself, valid only until the handler returns; fastest. Messages that
+   * cannot be handled at once (paused, no listener yet, async iteration) are copied.
+   */
+  messages?: 'copy' | 'borrow';
+  /**
+   * Bytes that may wait to be sent on a connection before `send()` answers false; 'drain' comes at half of it.
+   * Default 1 MiB; 1 to 64 MiB.
+   */
+  highWaterMark?: number;
+  /**
+   * What happens to a message that would make more than 16 x highWaterMark bytes wait: `'close'` (default) closes the
+   * connection with reason 'backpressure', `'drop'` drops the message and counts it in `connection.droppedMessages`.
+   * A single message may be longer than that when nothing else waits.
+   */
+  overflow?: 'close' | 'drop';
+  limits?: LimitOptions;
+  /**
+   * A connection that is shutting down closes when nothing was sent or received on it for this long. Default 30,000 ms; 1 ms
+   * to one day.
+   */
+  shutdownTimeoutMs?: number;
+  /**
+   * False (default): when the peer has ended its side, what was sent up to the end of the handler of its last message still
+   * leaves, then this side ends, too. True: this side stays open until `shutdown()`.
+   */
+  allowHalfOpen?: boolean;
+}
+
+export interface LimitOptions {
+  /**
+   * The largest length that a frame may announce, in bytes. It counts kind and flags: the longest message is 2 bytes
+   * shorter. A peer that announces more is closed with reason 'frame-too-large' before anything is allocated; a `send()` of
+   * more throws. Default 16 MiB; 256 to 1 GiB.
+   */
+  maxFrameBytes?: number;
+}
+
+export interface SpawnOptions {
+  /** How many io workers. This version has one. */
+  ioWorkers?: 1;
+  /** Slots of the connection table, open connections at most. 128 bytes each, in use only. Default 65,536; 1 to 2,097,152. */
+  maxConnections?: number;
+  /** Size of the ring towards the io worker, a power of two. Default 1 MiB; 512 KiB to 256 MiB. */
+  commandRingBytes?: number;
+  /** Size of the ring from the io worker, a power of two. Default 1 MiB; 512 KiB to 256 MiB. */
+  eventRingBytes?: number;
+  /**
+   * True (default): sockets are read into one reused buffer, which is faster. For accepted sockets that depends on internals
+   * of Node that are checked first. False: never.
+   */
+  reuseReadBuffer?: boolean;
+}
+
+export interface ListenOptions extends ConnectionOptions {
+  /** Default: every address of the machine, as `net.Server` does it. */
+  host?: string;
+  /** 0 to 65,535; 0 takes a free one, which `server.address` tells. */
+  port: number;
+  /** Connections that the kernel may queue before they are accepted. Default 4096; 1 to 65,535. */
+  backlog?: number;
+}
+
+export type ClientOptions = ConnectionOptions;
+
+export interface ConnectOptions {
+  /** Default 'localhost'. */
+  host?: string;
+  /** 1 to 65,535. */
+  port: number;
+  /** Until the connection must be made, name look-up included. Default 10,000 ms; 1 ms to one day. */
+  timeoutMs?: number;
+  /** Aborts the attempt. */
+  signal?: AbortSignal;
+}
+
+export interface CloseOptions {
+  /** How long handlers and output may take before connections are cut. Default 5,000 ms; 0 ms to one day. */
+  drainMs?: number;
+}
+
+export interface ReactorCloseOptions {
+  /** How long handlers and output may take before connections are cut. Default 5,000 ms; 0 ms to one day. */
+  timeoutMs?: number;
+}
+
+export interface WaitOptions {
+  /** Aborts the wait, not what is waited for. */
+  signal?: AbortSignal;
+}
+
+export const DEFAULT_DRAIN_MS = 5000;
+export const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
+export const DEFAULT_MAX_CONNECTIONS = 65_536;
+export const DEFAULT_BACKLOG = 4096;
+const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
+const DEFAULT_SHUTDOWN_TIMEOUT_MS = 30_000;
+const OVERFLOW_FACTOR = 16;
+
+/** The part of the options that the io worker needs, with defaults filled in. */
+export function connectionSettings(options: ConnectionOptions): ConnectionSettings {
+  const highWaterMark = options.highWaterMark ?? DEFAULT_HIGH_WATER_MARK;
+  return {
+    codec: options.codec === 'raw' ? codecTrait.RAW : codecTrait.FRAME,
+    maxFrameBytes: options.limits?.maxFrameBytes ?? DEFAULT_MAX_FRAME_BYTES,
+    highWaterMark,
+    overflowLimit: OVERFLOW_FACTOR * highWaterMark,
+    dropOnOverflow: options.overflow === 'drop',
+    shutdownTimeoutMs: options.shutdownTimeoutMs ?? DEFAULT_SHUTDOWN_TIMEOUT_MS,
+  };
+}

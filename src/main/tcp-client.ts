@@ -1,0 +1,112 @@
+import type { ConnectRequest } from '../shared/control-protocol.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import { checkConnect, checkServerClose } from './option-checks.js';
+import {
+  type ClientOptions,
+  type CloseOptions,
+  type ConnectOptions,
+  connectionSettings,
+  DEFAULT_CONNECT_TIMEOUT_MS,
+  DEFAULT_DRAIN_MS,
+} from './options.js';
+import type { TcpConnection } from './tcp-connection.js';
+import { TcpHost } from './tcp-host.js';
+import { abortError } from './waiters.js';
+
+/** What a client needs of its reactor. */
+export interface ClientBackend {
+  nextAttempt(): number;
+  connect(request: ConnectRequest): Promise<unknown>;
+  abort(attempt: number): void;
+  close(client: TcpClient, drainMs: number): Promise<void>;
+}
+
+interface Attempt {
+  readonly resolve: (connection: TcpConnection) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Makes connections of one kind, and hears of all of them. Made by `reactor.client()`. */
+export class TcpClient extends TcpHost {
+  readonly #backend: ClientBackend;
+  readonly #options: ClientOptions;
+  readonly #attempts = new Map<number, Attempt>();
+  #closing: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(id: number, options: ClientOptions, backend: ClientBackend) {
+    super(id, options);
+    this.#options = options;
+    this.#backend = backend;
+  }
+
+  /**
+   * Connects; may be called any number of times, also at once.
+   *
+   * Rejects with ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CONNECT_FAILED (`cause` has the system error),
+   * ERR_REACTOR_CONNECT_TIMEOUT, ERR_REACTOR_ABORTED, ERR_REACTOR_TOO_MANY_CONNECTIONS, ERR_REACTOR_CLOSED,
+   * ERR_REACTOR_IO_WORKER_CRASH. Thread: app.
+   */
+  async connect(options: ConnectOptions): Promise<TcpConnection> {
+    checkConnect(options);
+    const { host = 'localhost', port, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, signal } = options;
+    throwIfAborted(signal);
+    if (this.#closing !== undefined) throw new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
+    const attempt = this.#backend.nextAttempt();
+    const onAbort = (): void => this.#backend.abort(attempt);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await new Promise<TcpConnection>((resolve, reject) => {
+        // The connection itself comes through the event ring, in front of its messages; the answer to this call may come
+        // earlier or later, and matters only if it is a failure.
+        this.#attempts.set(attempt, { resolve, reject });
+        const connection = connectionSettings(this.#options);
+        this.#backend.connect({ client: this.id, attempt, host, port, timeoutMs, connection }).catch(reject);
+      });
+    } catch (error) {
+      throwIfAborted(signal);
+      throw error;
+    } finally {
+      this.#attempts.delete(attempt);
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /**
+   * Aborts attempts, lets every connection handle what it has received and send what it has to send, then shuts it down;
+   * cuts what is not done after `drainMs`. Twice is the same as once. Throws ERR_REACTOR_INVALID_OPTION. Thread: app.
+   */
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkServerClose(options);
+    this.#closing ??= this.#shutDown(options.drainMs ?? DEFAULT_DRAIN_MS);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #shutDown(drainMs: number): Promise<void> {
+    for (const attempt of this.#attempts.keys()) this.#backend.abort(attempt);
+    await this.#backend.close(this, drainMs);
+  }
+
+  /** @internal */
+  onOpen(connection: TcpConnection, attempt: number): void {
+    const waiting = this.#attempts.get(attempt);
+    this.add(connection);
+    if (waiting === undefined) {
+      // Aborted at the very moment it succeeded.
+      connection.destroy();
+      connection.start();
+      return;
+    }
+    waiting.resolve(connection);
+    // Behind the microtasks in which the caller's `await connect()` goes on and adds its listeners.
+    setImmediate(() => connection.start());
+  }
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw abortError(signal);
+}

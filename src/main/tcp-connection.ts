@@ -1,0 +1,551 @@
+import { EventEmitter } from 'node:events';
+import { inspect } from 'node:util';
+import type { CloseReason } from '../shared/close-reason.js';
+import { type ConnectionId, connectionId } from '../shared/connection-id.js';
+import { type ConnectionTable, codecTrait, slotState } from '../shared/connection-table.js';
+import type { CloseEvent, ConnectionAddresses } from '../shared/event-record.js';
+import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
+import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
+import type { CommandWriter } from './command-writer.js';
+import { InboundQueue } from './inbound-queue.js';
+import { MessageAssembly } from './message-assembly.js';
+import { checkWait } from './option-checks.js';
+import type { WaitOptions } from './options.js';
+import { Waiters } from './waiters.js';
+
+export interface MessageInfo {
+  /** True if another thread may have handled this message before it died. In this version always false. */
+  readonly redelivered: boolean;
+}
+
+export interface CloseDetail {
+  /** Encoded bytes (frame headers included) that `send()` had accepted and that never got to the kernel. */
+  readonly unsentBytes: number;
+  /** What went wrong, if anything did. */
+  readonly error?: Error;
+}
+
+export interface ConnectionEvents {
+  message: [data: Buffer, info: MessageInfo];
+  /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
+  drain: [];
+  /** The peer has ended its side: there will be no more messages. */
+  end: [];
+  /** Always the last event. */
+  close: [reason: CloseReason, detail: CloseDetail];
+}
+
+export type ConnectionState = 'open' | 'closing' | 'closed';
+
+/** The server or client that a connection belongs to; its listeners hear the connection's events, too. */
+export interface ConnectionHost {
+  readonly borrows: boolean;
+  readonly allowHalfOpen: boolean;
+  hasMessageListener(): boolean;
+  onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
+  onDrain(connection: TcpConnection): void;
+  /** It has closed; the application may hear of it later, behind the messages: that is `onClose`. */
+  forget(connection: TcpConnection): void;
+  onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;
+}
+
+/** What all connections of a thread share. */
+export interface ConnectionContext {
+  readonly worker: number;
+  readonly lane: number;
+  readonly table: ConnectionTable;
+  readonly commands: CommandWriter;
+}
+
+const FRESH: MessageInfo = Object.freeze({ redelivered: false });
+
+/** Reasons that end an iteration quietly: one of the two sides meant it. */
+const ORDERLY: ReadonlySet<CloseReason> = new Set([
+  'local-shutdown',
+  'local-destroy',
+  'peer-end',
+  'server-close',
+  'reactor-close',
+]);
+
+/**
+ * One TCP connection, whose socket lives on the io worker.
+ *
+ * Messages go to the 'message' listeners of the connection and of its server or client. As long as there are none, and
+ * while the connection is paused, messages wait: up to 256 KiB and what is already under way, then the socket is not read.
+ * 'end' and 'close' come behind the messages.
+ */
+export class TcpConnection extends EventEmitter<ConnectionEvents> implements AsyncIterable<Buffer> {
+  readonly #context: ConnectionContext;
+  readonly #host: ConnectionHost | undefined;
+  /** @internal */
+  readonly slot: number;
+  /** @internal */
+  readonly generation: number;
+  readonly #addresses: ConnectionAddresses | undefined;
+
+  // Fixed while the connection lives, so that send() need not ask the table each time.
+  readonly #framed: boolean;
+  readonly #maxMessage: number;
+  readonly #highWater: number;
+  readonly #overflowLimit: number;
+
+  #finishing = false;
+  #destroyed = false;
+  #drainWanted = false;
+  readonly #drainWaiters = new Waiters<boolean>();
+  #flushWaiters = new Waiters<void>();
+  /** They want more flushed than the request under way will answer for. */
+  #nextFlushWaiters = new Waiters<void>();
+
+  readonly #inbound = new InboundQueue();
+  #assembly: MessageAssembly | undefined;
+  /** Nothing goes out before whoever opened the connection has had a chance to listen. */
+  #started = false;
+  #paused = false;
+  /** Set by resume(): messages without a listener are dropped, not kept. */
+  #discards = false;
+  #readingStopped = false;
+  #flowing = false;
+  readonly #iterators = new Set<() => void>();
+
+  #windDown = false;
+  #end: 'open' | 'received' | 'emitted' = 'open';
+  #closeEvent: CloseEvent | undefined;
+  #closeEmitted = false;
+
+  /** @internal Connections come from `listen()`, `connect()` and `reactor.connection()`. */
+  constructor(
+    context: ConnectionContext,
+    slot: number,
+    generation: number,
+    host?: ConnectionHost,
+    addresses?: ConnectionAddresses,
+  ) {
+    super();
+    this.#context = context;
+    this.slot = slot;
+    this.generation = generation;
+    this.#host = host;
+    this.#addresses = addresses;
+    const { table } = context;
+    this.#framed = table.codec(slot) === codecTrait.FRAME;
+    this.#maxMessage = table.maxMessage(slot);
+    this.#highWater = table.highWater(slot);
+    this.#overflowLimit = table.overflowLimit(slot);
+    (this as EventEmitter).on('newListener', onNewListener);
+  }
+
+  /** Names this connection in every thread; never used again for another. Thread: any. */
+  get id(): ConnectionId {
+    return connectionId(this.#context.worker, this.slot, this.generation);
+  }
+
+  /**
+   * `'open'`: can send. `'closing'`: shutdown has begun. `'closed'`: over. Read from shared memory: true at once, also in
+   * a loop that never yields. Thread: any.
+   */
+  get state(): ConnectionState {
+    const state = this.#context.table.state(this.slot, this.generation);
+    if (this.#destroyed || state === slotState.CLOSED || state === slotState.FREE) return 'closed';
+    return this.#finishing || state === slotState.CLOSING ? 'closing' : 'open';
+  }
+
+  /** Encoded bytes that `send()` has accepted, in all threads, and that are not yet with the kernel. Thread: any. */
+  get bufferedAmount(): number {
+    return Math.max(0, this.#look((table, slot) => table.buffered(slot)));
+  }
+
+  /** When the io worker last received anything, in ms since the epoch; 0 if it never did. Thread: any. */
+  get lastReceivedAt(): number {
+    return this.#look((table, slot) => table.lastReceivedAt(slot));
+  }
+
+  /** Thread: any. */
+  get bytesReceived(): number {
+    return this.#look((table, slot) => table.bytesReceived(slot));
+  }
+
+  /** Bytes handed to the kernel. Thread: any. */
+  get bytesSent(): number {
+    return this.#look((table, slot) => table.bytesSent(slot));
+  }
+
+  /** Thread: any. */
+  get messagesReceived(): number {
+    return this.#look((table, slot) => table.messagesReceived(slot));
+  }
+
+  /** Messages that `overflow: 'drop'` has dropped. Thread: any. */
+  get droppedMessages(): number {
+    return this.#look((table, slot) => table.dropped(slot));
+  }
+
+  // Addresses are known to the thread that gets the connection's events, and undefined in others.
+
+  get remoteAddress(): string | undefined {
+    return this.#addresses?.remoteAddress;
+  }
+
+  get remotePort(): number | undefined {
+    return this.#addresses?.remotePort;
+  }
+
+  get remoteFamily(): string | undefined {
+    return this.#addresses?.remoteFamily;
+  }
+
+  get localAddress(): string | undefined {
+    return this.#addresses?.localAddress;
+  }
+
+  get localPort(): number | undefined {
+    return this.#addresses?.localPort;
+  }
+
+  /** @internal Messages are views of the ring. */
+  get borrows(): boolean {
+    return this.#host?.borrows === true;
+  }
+
+  // ---- sending ----
+
+  /**
+   * Sends one message; a string as UTF-8. The bytes are copied before it returns. Never waits, and never throws for what
+   * the network does.
+   *
+   * True: accepted, and below the high-water mark. False: accepted and above it, so wait for 'drain' or `ready()`. Also
+   * false, and not accepted: the connection is not open, or the overflow limit is reached (option `overflow`).
+   *
+   * Throws ERR_REACTOR_INVALID_ARGUMENT for other types, ERR_REACTOR_MESSAGE_TOO_LARGE for a message longer than
+   * `limits.maxFrameBytes` - 2 (codec 'raw': 256 MiB).
+   *
+   * Thread: any.
+   */
+  send(data: Uint8Array | string): boolean {
+    const length = messageLength(data);
+    const { table, commands, lane } = this.#context;
+    const { slot, generation } = this;
+    if (this.#finishing || this.#destroyed || table.state(slot, generation) !== slotState.OPEN) return false;
+    if (length > this.#maxMessage) {
+      const message = `send(): a message of ${length} bytes; this connection takes ${this.#maxMessage} at most`;
+      throw new ReactorError('ERR_REACTOR_MESSAGE_TOO_LARGE', message);
+    }
+    const bytes = this.#framed ? FRAME_HEADER_BYTES + length : length;
+    const before = table.buffered(slot);
+    if (bytes === 0) return before <= this.#highWater;
+    // A message longer than the limit itself must be sendable, when nothing else waits.
+    if (before > 0 && before + bytes > this.#overflowLimit) {
+      this.#overflow();
+      return false;
+    }
+    const total = table.charge(slot, bytes) + bytes;
+    // The io worker closes by changing the state first and then counting what is buffered. We charge first and then look
+    // at the state: one of us notices.
+    if (table.state(slot, generation) !== slotState.OPEN) {
+      table.uncharge(slot, bytes);
+      return false;
+    }
+    commands.send(slot, generation, data, length, this.#framed);
+    if (total <= this.#highWater) return true;
+    this.#drainWanted = true;
+    if (!table.awaitDrain(slot, lane)) setImmediate(() => this.receiveDrain());
+    return false;
+  }
+
+  /**
+   * Resolves when everything that this thread has sent so far is with the kernel. Rejects with
+   * ERR_REACTOR_CONNECTION_CLOSED if the connection closes first, ERR_REACTOR_ABORTED on `signal`. Thread: any.
+   */
+  async flush(options: WaitOptions = {}): Promise<void> {
+    checkWait('flush()', options);
+    if (this.state === 'closed') throw this.#closedError('flush()');
+    if (!this.#flushWaiters.isEmpty) return this.#nextFlushWaiters.wait(options.signal);
+    const flushed = this.#flushWaiters.wait(options.signal);
+    this.#context.commands.flush(this.slot, this.generation);
+    return flushed;
+  }
+
+  /**
+   * Resolves with true once no more than half of the high-water mark is buffered, with false once the connection is not
+   * open any more. Rejects with ERR_REACTOR_ABORTED on `signal`. Thread: any.
+   */
+  async ready(options: WaitOptions = {}): Promise<boolean> {
+    checkWait('ready()', options);
+    if (this.state !== 'open') return false;
+    const { table, lane } = this.#context;
+    if (table.buffered(this.slot) <= table.lowWater(this.slot)) return true;
+    const ready = this.#drainWaiters.wait(options.signal);
+    if (!table.awaitDrain(this.slot, lane)) this.receiveDrain();
+    return ready;
+  }
+
+  // ---- reading ----
+
+  /** No more messages until `resume()`; the socket is not read meanwhile. Thread: app. */
+  pause(): this {
+    this.#paused = true;
+    this.#discards = false;
+    this.#updateReading();
+    return this;
+  }
+
+  /** Messages again. From now on messages that nobody listens for are dropped, as by a `net.Socket`. Thread: app. */
+  resume(): this {
+    this.#paused = false;
+    this.#discards = true;
+    this.#flowSoon();
+    return this;
+  }
+
+  isPaused(): boolean {
+    return this.#paused;
+  }
+
+  /**
+   * The messages one by one, to the iteration instead of 'message' listeners; while one is handled the others wait, and
+   * then the socket is not read. The loop ends with the connection. It throws ERR_REACTOR_CONNECTION_CLOSED if the
+   * connection broke. Leaving the loop early leaves the connection open. Thread: app.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
+    let wake = (): void => {};
+    const iterator = (): void => wake();
+    this.#iterators.add(iterator);
+    try {
+      for (;;) {
+        const message = this.#paused ? undefined : this.#inbound.shift();
+        if (message !== undefined) {
+          this.#updateReading();
+          yield message;
+          continue;
+        }
+        this.#flow();
+        if (this.#end === 'emitted' || this.#closeEmitted) break;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      this.#iterators.delete(iterator);
+      this.#flowSoon();
+    }
+    const reason = this.#closeEvent?.reason;
+    if (reason !== undefined && !ORDERLY.has(reason)) throw this.#closedError('The iteration');
+  }
+
+  // ---- ending ----
+
+  /**
+   * Ends this side: what was sent before leaves first, then FIN. From now on `send()` answers false. The connection closes
+   * with 'local-shutdown' when the peer has ended its side, too, or when nothing moves for `shutdownTimeoutMs`. Once it
+   * has begun, calling it again does nothing. Thread: any.
+   */
+  shutdown(): void {
+    this.#shutdown('local-shutdown');
+  }
+
+  /** Closes now, with 'local-destroy'. What had not been sent is counted in `unsentBytes`. Thread: any. */
+  destroy(): void {
+    if (this.state === 'closed') return;
+    this.#destroyed = true;
+    this.#context.commands.destroy(this.slot, this.generation, 'local-destroy');
+  }
+
+  // ---- what the lane brings ----
+
+  /** @internal Events may go out from now on. */
+  start(): void {
+    this.#started = true;
+    this.#flow();
+  }
+
+  /** @internal */
+  receive(message: Buffer): void {
+    if (this.#destroyed) return;
+    if (this.#inbound.isEmpty && this.#takesMessages()) {
+      this.#emitMessage(message);
+      return;
+    }
+    this.#inbound.push(this.borrows ? Buffer.from(message) : message);
+    this.#updateReading();
+    this.#wakeIterators();
+  }
+
+  /** @internal @param length the whole message's, with its first piece */
+  receivePart(piece: Uint8Array, length?: number): void {
+    if (length !== undefined) this.#assembly = new MessageAssembly(length);
+    const message = this.#assembly?.add(piece);
+    if (message === undefined) return;
+    this.#assembly = undefined;
+    this.receive(message);
+  }
+
+  /** @internal */
+  receiveEnd(): void {
+    this.#end = 'received';
+    this.#flow();
+  }
+
+  /** @internal */
+  receiveWindDown(): void {
+    this.#windDown = true;
+    this.#flow();
+  }
+
+  /** @internal */
+  receiveDrain(): void {
+    this.#drainWaiters.resolveAll(true);
+    if (!this.#drainWanted || this.state !== 'open') return;
+    this.#drainWanted = false;
+    this.emit('drain');
+    this.#host?.onDrain(this);
+  }
+
+  /** @internal */
+  receiveFlushed(): void {
+    this.#flushWaiters.resolveAll();
+    if (this.#nextFlushWaiters.isEmpty) return;
+    [this.#flushWaiters, this.#nextFlushWaiters] = [this.#nextFlushWaiters, this.#flushWaiters];
+    this.#context.commands.flush(this.slot, this.generation);
+  }
+
+  /** @internal @param force messages that nobody has taken are dropped: nothing will be able to ask for them */
+  receiveClose(event: CloseEvent, force = false): void {
+    this.#closeEvent = event;
+    this.#assembly = undefined;
+    this.#context.commands.forget(this.slot, this.generation);
+    this.#drainWaiters.resolveAll(false);
+    this.#flushWaiters.rejectAll(this.#closedError('flush()'));
+    this.#nextFlushWaiters.rejectAll(this.#closedError('flush()'));
+    this.#host?.forget(this);
+    if (force) this.#destroyed = true;
+    this.#flow();
+  }
+
+  // ---- the flow of events to the application ----
+
+  /** Hands out what waits, as far as the application takes it: first messages, then what came behind them. */
+  #flow(): void {
+    // A handler that resumes or listens gets here again: the outer call goes on.
+    if (this.#flowing || !(this.#started || this.#destroyed)) return;
+    this.#flowing = true;
+    try {
+      while (this.#takesMessages()) {
+        const message = this.#inbound.shift();
+        if (message === undefined) break;
+        this.#emitMessage(message);
+      }
+      if (this.#destroyed) this.#inbound.clear();
+      this.#updateReading();
+      if (this.#destroyed || (!this.#paused && (this.#inbound.isEmpty || this.#isUnheard()))) this.#emitEnd();
+    } finally {
+      this.#flowing = false;
+      this.#wakeIterators();
+      // A handler threw: what is behind its message goes out without it.
+      if (!this.#inbound.isEmpty && this.#takesMessages()) this.#flowSoon();
+    }
+  }
+
+  #takesMessages(): boolean {
+    return this.#started && !this.#paused && !this.#destroyed && this.#iterators.size === 0 && !this.#isUnheard();
+  }
+
+  /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */
+  #isUnheard(): boolean {
+    if (this.#discards || this.#iterators.size > 0) return false;
+    return this.listenerCount('message') === 0 && this.#host?.hasMessageListener() !== true;
+  }
+
+  #emitMessage(message: Buffer): void {
+    this.#host?.onMessage(this, message, FRESH);
+    this.emit('message', message, FRESH);
+  }
+
+  #emitEnd(): void {
+    if (this.#windDown) {
+      this.#windDown = false;
+      this.#shutdown('server-close');
+    }
+    if (this.#end === 'received') {
+      this.#end = 'emitted';
+      // Answers to the last message have been sent by now, so that they leave before our FIN.
+      if (this.#host?.allowHalfOpen !== true) this.#shutdown('peer-end');
+      this.emit('end');
+    }
+    if (this.#closeEvent === undefined || this.#closeEmitted) return;
+    this.#closeEmitted = true;
+    const { reason, unsentBytes, error } = this.#closeEvent;
+    const detail: CloseDetail = error === undefined ? { unsentBytes } : { unsentBytes, error: fromErrorData(error) };
+    try {
+      this.#host?.onClose(this, reason, detail);
+    } finally {
+      this.emit('close', reason, detail);
+    }
+  }
+
+  /** Lets the present handler, or whoever is adding a listener, finish first. */
+  #flowSoon(): void {
+    queueMicrotask(() => this.#flow());
+  }
+
+  #wakeIterators(): void {
+    for (const wake of this.#iterators) wake();
+  }
+
+  #updateReading(): void {
+    const stop = this.#paused || this.#inbound.isFull;
+    if (stop === this.#readingStopped || this.state === 'closed') return;
+    this.#readingStopped = stop;
+    if (stop) this.#context.commands.pause(this.slot, this.generation);
+    else this.#context.commands.resume(this.slot, this.generation);
+  }
+
+  /** @internal A first listener sets free what has waited for one. */
+  listenerAdded(): void {
+    if (!this.#inbound.isEmpty) this.#flowSoon();
+  }
+
+  // ----
+
+  #overflow(): void {
+    const { table, commands } = this.#context;
+    if (table.dropsOnOverflow(this.slot)) {
+      table.noteDropped(this.slot);
+      return;
+    }
+    this.#finishing = true;
+    commands.destroy(this.slot, this.generation, 'backpressure');
+  }
+
+  #shutdown(reason: CloseReason): void {
+    if (this.#finishing || this.state !== 'open') return;
+    this.#finishing = true;
+    this.#context.commands.shutdown(this.slot, this.generation, reason);
+  }
+
+  #closedError(what: string): ReactorError {
+    const { reason, error } = this.#closeEvent ?? {};
+    const message = `${what}: the connection is closed${reason === undefined ? '' : ` (${reason})`}`;
+    const options = error === undefined ? {} : { cause: fromErrorData(error) };
+    return new ReactorError('ERR_REACTOR_CONNECTION_CLOSED', message, options);
+  }
+
+  #look(at: (table: ConnectionTable, slot: number) => number): number {
+    const { table } = this.#context;
+    const value = at(table, this.slot);
+    // Looked at before asking whose the slot is: it may have become another connection's in between.
+    return table.state(this.slot, this.generation) === slotState.CLOSED ? 0 : value;
+  }
+}
+
+/** One function for all connections: a closure each would cost memory. */
+function onNewListener(this: EventEmitter, event: string | symbol): void {
+  if (event === 'message') (this as unknown as TcpConnection).listenerAdded();
+}
+
+function messageLength(data: Uint8Array | string): number {
+  if (typeof data === 'string') return Buffer.byteLength(data);
+  if (data instanceof Uint8Array) return data.byteLength;
+  const message = `send() takes a Uint8Array or a string, got ${inspect(data, { depth: 0, maxStringLength: 60 })}`;
+  throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
+}

@@ -1,0 +1,60 @@
+import { ReactorError } from '../shared/reactor-error.js';
+
+interface Waiter<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Promises that wait for the same thing, each of which can be aborted. */
+export class Waiters<T> {
+  #waiters = new Set<Waiter<T>>();
+
+  get isEmpty(): boolean {
+    return this.#waiters.size === 0;
+  }
+
+  /** Rejects with ERR_REACTOR_ABORTED when the signal is, or has been, aborted. */
+  wait(signal: AbortSignal | undefined): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) {
+        reject(abortError(signal));
+        return;
+      }
+      const onAbort = (): void => {
+        this.#waiters.delete(waiter);
+        if (signal !== undefined) reject(abortError(signal));
+      };
+      const settle = (): void => signal?.removeEventListener('abort', onAbort);
+      const waiter: Waiter<T> = {
+        resolve: (value) => {
+          settle();
+          resolve(value);
+        },
+        reject: (error) => {
+          settle();
+          reject(error);
+        },
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.add(waiter);
+    });
+  }
+
+  resolveAll(value: T): void {
+    for (const waiter of this.#take()) waiter.resolve(value);
+  }
+
+  rejectAll(error: Error): void {
+    for (const waiter of this.#take()) waiter.reject(error);
+  }
+
+  #take(): Set<Waiter<T>> {
+    const waiters = this.#waiters;
+    this.#waiters = new Set();
+    return waiters;
+  }
+}
+
+export function abortError(signal: AbortSignal): ReactorError {
+  return new ReactorError('ERR_REACTOR_ABORTED', 'The operation was aborted', { cause: signal.reason });
+}

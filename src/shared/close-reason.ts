@@ -1,0 +1,35 @@
+/** Why a connection closed. The position in this list is the number that crosses the event ring: append, never reorder. */
+export const closeReasons = [
+  /** shutdown() was called in this process, everything sent before it left, both sides are done. */
+  'local-shutdown',
+  /** destroy() was called in this process. */
+  'local-destroy',
+  /** The peer ended its side (FIN) first. */
+  'peer-end',
+  /** The connection broke: reset by the peer, timed out, network gone. */
+  'peer-reset',
+  /** The peer sent bytes that the codec does not allow, or ended inside a frame. */
+  'protocol-error',
+  /** The peer announced a frame longer than `limits.maxFrameBytes`. */
+  'frame-too-large',
+  /** More than the overflow limit waited to be sent (`overflow: 'close'`). */
+  'backpressure',
+  /** Its server or client was closed. */
+  'server-close',
+  /** Its reactor was closed or destroyed. */
+  'reactor-close',
+  /** The thread that held the socket died. */
+  'io-worker-crash',
+] as const;
+
+export type CloseReason = (typeof closeReasons)[number];
+
+export function closeReasonCode(reason: CloseReason): number {
+  return closeReasons.indexOf(reason);
+}
+
+export function closeReasonOf(code: number): CloseReason {
+  const reason = closeReasons[code];
+  if (reason === undefined) throw new RangeError(`No close reason has the number ${code}`);
+  return reason;
+}

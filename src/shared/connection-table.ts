@@ -1,0 +1,210 @@
+import { MAX_GENERATION, MAX_SLOTS } from './connection-id.js';
+import { SharedMemory } from './shared-memory.js';
+
+/**
+ * What every thread can know about a connection without asking anyone: one slot of 128 bytes for each.
+ *
+ * ```
+ *  byte  0  STATE           generation << 3 | state                                io worker
+ *        4  BUFFERED        bytes accepted by send() and not yet with the kernel   senders add, io worker subtracts
+ *        8  DRAIN_WAITERS   a bit for each lane that wants to hear of 'drain'      senders set, io worker takes
+ *       12  HIGH_WATER      bytes; low water is half of it                         io worker, before the slot opens
+ *       16  OVERFLOW        bytes                                                  "
+ *       20  MAX_MESSAGE     bytes; the longest message send() may take             "
+ *       24  TRAITS          codec | overflow policy << 8                           "
+ *       28  DROPPED         messages dropped by overflow 'drop'                    senders add
+ *       64  LAST_RECEIVED   ms since the epoch, f64                                io worker
+ *       72  BYTES_RECEIVED  f64                                                    io worker
+ *       80  BYTES_SENT      f64, handed to the kernel                              io worker
+ *       88  MESSAGES_RECEIVED f64                                                  io worker
+ * ```
+ *
+ * BUFFERED belongs to the slot, not to the connection, and is never reset. Each sender adds what it puts into its ring,
+ * and the io worker subtracts exactly that, when the bytes are with the kernel or when it drops them because their
+ * connection is gone. A reset on reuse would race with a sender that has just added for the previous connection.
+ *
+ * The f64 columns are for people and metrics: one writer, plain accesses, and on a 32-bit machine a reader might see one
+ * half-written.
+ */
+const SLOT_BYTES = 128;
+const SLOT_WORDS = SLOT_BYTES / 4;
+const SLOT_DOUBLES = SLOT_BYTES / 8;
+
+const slotWord = {
+  STATE: 0,
+  BUFFERED: 1,
+  DRAIN_WAITERS: 2,
+  HIGH_WATER: 3,
+  OVERFLOW: 4,
+  MAX_MESSAGE: 5,
+  TRAITS: 6,
+  DROPPED: 7,
+} as const;
+
+const slotDouble = { LAST_RECEIVED: 8, BYTES_RECEIVED: 9, BYTES_SENT: 10, MESSAGES_RECEIVED: 11 } as const;
+
+/** Drain waiters are a bit each, in one word. */
+export const MAX_LANES = 32;
+
+export const slotState = { FREE: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 } as const;
+export type SlotState = (typeof slotState)[keyof typeof slotState];
+
+const STATE_BITS = 3;
+const STATE_MASK = 2 ** STATE_BITS - 1;
+
+export const codecTrait = { FRAME: 0, RAW: 1 } as const;
+export type CodecTrait = (typeof codecTrait)[keyof typeof codecTrait];
+const CODEC_MASK = 0xff;
+const DROP_ON_OVERFLOW: number = 1 << 8;
+
+export interface SlotSettings {
+  readonly highWaterMark: number;
+  readonly overflowLimit: number;
+  readonly maxMessageBytes: number;
+  readonly codec: CodecTrait;
+  readonly dropOnOverflow: boolean;
+}
+
+export class ConnectionTable {
+  readonly memory: SharedMemory;
+  readonly slots: number;
+  readonly #doubles: Float64Array;
+
+  constructor(memory: SharedMemory) {
+    this.memory = memory;
+    this.slots = memory.byteLength / SLOT_BYTES;
+    this.#doubles = new Float64Array(memory.buffer);
+  }
+
+  /** Pages of slots that were never used cost address space, not memory. */
+  static allocate(slots: number): ConnectionTable {
+    return new ConnectionTable(SharedMemory.allocate(Math.min(slots, MAX_SLOTS) * SLOT_BYTES));
+  }
+
+  // ---- the io worker's ----
+
+  /** Returns the generation of the connection that has the slot from now on, or -1 if the slot is worn out. */
+  open(slot: number, settings: SlotSettings): number {
+    const base = slot * SLOT_WORDS;
+    const generation = (this.memory.load(base + slotWord.STATE) >>> STATE_BITS) + 1;
+    if (generation > MAX_GENERATION) return -1;
+    this.memory.store(base + slotWord.HIGH_WATER, settings.highWaterMark);
+    this.memory.store(base + slotWord.OVERFLOW, settings.overflowLimit);
+    this.memory.store(base + slotWord.MAX_MESSAGE, settings.maxMessageBytes);
+    this.memory.store(base + slotWord.TRAITS, settings.codec | (settings.dropOnOverflow ? DROP_ON_OVERFLOW : 0));
+    this.memory.store(base + slotWord.DRAIN_WAITERS, 0);
+    this.memory.store(base + slotWord.DROPPED, 0);
+    this.#doubles.fill(0, slot * SLOT_DOUBLES + slotDouble.LAST_RECEIVED, (slot + 1) * SLOT_DOUBLES);
+    // Last: from here on senders that know the id find everything else in place.
+    this.setState(slot, generation, slotState.OPEN);
+    return generation;
+  }
+
+  setState(slot: number, generation: number, state: SlotState): void {
+    this.memory.store(slot * SLOT_WORDS + slotWord.STATE, (generation << STATE_BITS) | state);
+  }
+
+  /** The credit's other side. Returns what is buffered now. */
+  uncharge(slot: number, bytes: number): number {
+    return this.memory.add(slot * SLOT_WORDS + slotWord.BUFFERED, -bytes) - bytes;
+  }
+
+  /** Lanes that asked to hear of 'drain'; they are asked for once. */
+  takeDrainWaiters(slot: number): number {
+    const word = slot * SLOT_WORDS + slotWord.DRAIN_WAITERS;
+    return this.memory.load(word) === 0 ? 0 : this.memory.exchange(word, 0);
+  }
+
+  noteReceived(slot: number, now: number, bytes: number): void {
+    const base = slot * SLOT_DOUBLES;
+    this.#doubles[base + slotDouble.LAST_RECEIVED] = now;
+    (this.#doubles[base + slotDouble.BYTES_RECEIVED] as number) += bytes;
+  }
+
+  noteMessages(slot: number, count: number): void {
+    (this.#doubles[slot * SLOT_DOUBLES + slotDouble.MESSAGES_RECEIVED] as number) += count;
+  }
+
+  noteSent(slot: number, bytes: number): void {
+    (this.#doubles[slot * SLOT_DOUBLES + slotDouble.BYTES_SENT] as number) += bytes;
+  }
+
+  // ---- everyone's ----
+
+  /** The state of that one connection: CLOSED as soon as its slot is anyone else's. */
+  state(slot: number, generation: number): SlotState {
+    const word = this.memory.load(slot * SLOT_WORDS + slotWord.STATE);
+    return word >>> STATE_BITS === generation ? ((word & STATE_MASK) as SlotState) : slotState.CLOSED;
+  }
+
+  /** Adds to what is buffered. Returns what was buffered before. */
+  charge(slot: number, bytes: number): number {
+    return this.memory.add(slot * SLOT_WORDS + slotWord.BUFFERED, bytes);
+  }
+
+  buffered(slot: number): number {
+    return this.memory.load(slot * SLOT_WORDS + slotWord.BUFFERED);
+  }
+
+  highWater(slot: number): number {
+    return this.memory.load(slot * SLOT_WORDS + slotWord.HIGH_WATER);
+  }
+
+  /** 'drain' comes when as much, or less, is buffered. */
+  lowWater(slot: number): number {
+    return this.highWater(slot) >> 1;
+  }
+
+  overflowLimit(slot: number): number {
+    return this.memory.load(slot * SLOT_WORDS + slotWord.OVERFLOW);
+  }
+
+  dropsOnOverflow(slot: number): boolean {
+    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & DROP_ON_OVERFLOW) !== 0;
+  }
+
+  codec(slot: number): CodecTrait {
+    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & CODEC_MASK) as CodecTrait;
+  }
+
+  maxMessage(slot: number): number {
+    return this.memory.load(slot * SLOT_WORDS + slotWord.MAX_MESSAGE);
+  }
+
+  noteDropped(slot: number): void {
+    this.memory.add(slot * SLOT_WORDS + slotWord.DROPPED, 1);
+  }
+
+  dropped(slot: number): number {
+    return this.memory.load(slot * SLOT_WORDS + slotWord.DROPPED);
+  }
+
+  /**
+   * Asks for 'drain' on behalf of a lane. Returns false if there is nothing to wait for: as little as the low-water mark
+   * is buffered already, and the io worker has not seen the request, nor will it.
+   */
+  awaitDrain(slot: number, lane: number): boolean {
+    const word = slot * SLOT_WORDS + slotWord.DRAIN_WAITERS;
+    const bit = 1 << lane;
+    this.memory.or(word, bit);
+    // The io worker subtracts, then looks for waiters; we have become a waiter, now we look at what is buffered.
+    if (this.buffered(slot) > this.lowWater(slot)) return true;
+    return (this.memory.and(word, ~bit) & bit) === 0;
+  }
+
+  lastReceivedAt(slot: number): number {
+    return this.#doubles[slot * SLOT_DOUBLES + slotDouble.LAST_RECEIVED] as number;
+  }
+
+  bytesReceived(slot: number): number {
+    return this.#doubles[slot * SLOT_DOUBLES + slotDouble.BYTES_RECEIVED] as number;
+  }
+
+  bytesSent(slot: number): number {
+    return this.#doubles[slot * SLOT_DOUBLES + slotDouble.BYTES_SENT] as number;
+  }
+
+  messagesReceived(slot: number): number {
+    return this.#doubles[slot * SLOT_DOUBLES + slotDouble.MESSAGES_RECEIVED] as number;
+  }
+}

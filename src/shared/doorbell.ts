@@ -1,0 +1,58 @@
+import type { SharedMemory } from './shared-memory.js';
+
+/**
+ * How a sleeping thread is woken. Each thread that consumes rings has one word, however many rings it consumes:
+ *
+ * ```
+ *  the consumer                           a producer
+ *  1  word := ASLEEP                      1  publish a record (or free space)
+ *  2  look at every ring once more        2  word ASLEEP -> AWAKE ? ring : nothing to do
+ *  3  still nothing: sleep
+ * ```
+ * Both sides write before they read, and all four accesses are sequentially consistent: either the consumer sees the
+ * record in step 2 or the producer sees ASLEEP. Only one producer wins the exchange, so one sleep costs one ring.
+ */
+const AWAKE = 0;
+const ASLEEP = 1;
+
+/** The consumer's side. */
+export class SleepWord {
+  readonly #memory: SharedMemory;
+  readonly #word: number;
+
+  constructor(memory: SharedMemory, word: number) {
+    this.#memory = memory;
+    this.#word = word;
+  }
+
+  /** Step 1. After this, look once more before sleeping. */
+  announceSleep(): void {
+    this.#memory.store(this.#word, ASLEEP);
+  }
+
+  /** Awake again, rung or not. */
+  awake(): void {
+    this.#memory.store(this.#word, AWAKE);
+  }
+}
+
+/** A producer's side. */
+export class Doorbell {
+  readonly #memory: SharedMemory;
+  readonly #word: number;
+  readonly #wake: () => void;
+
+  /** @param wake what wakes the thread: an empty message on a port that it listens to */
+  constructor(memory: SharedMemory, word: number, wake: () => void) {
+    this.#memory = memory;
+    this.#word = word;
+    this.#wake = wake;
+  }
+
+  /** Step 2. Call it after each publication; it costs one load while the consumer is awake. */
+  ring(): void {
+    // Looking before exchanging keeps the cache line shared while the consumer is awake.
+    if (this.#memory.load(this.#word) !== ASLEEP) return;
+    if (this.#memory.exchange(this.#word, AWAKE) === ASLEEP) this.#wake();
+  }
+}

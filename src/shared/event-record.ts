@@ -1,0 +1,119 @@
+import { type CloseReason, closeReasonCode, closeReasonOf } from './close-reason.js';
+import { type ErrorData, toErrorData } from './reactor-error.js';
+
+/**
+ * Records from the io worker to an app thread. Slot and generation in the record's header name the connection.
+ *
+ * ```
+ *  OPEN        who it is, see below; always a connection's first
+ *  MESSAGES    whole data frames (frame-format.ts), one after the other
+ *  CHUNK       one message: the payload as it is
+ *  PART_FIRST  u32 length of a message that needs more than one record, then its first bytes
+ *  PART        its next bytes; it is complete when as many as announced have come
+ *  END         the peer has ended its side; nothing more will be received
+ *  WIND_DOWN   the server or the reactor closes: handle what came before, then shut this connection down
+ *  DRAIN       as little as the low-water mark is buffered again
+ *  FLUSHED     answers FLUSH
+ *  CLOSE       see below; always a connection's last
+ * ```
+ */
+export const eventKind = {
+  OPEN: 1,
+  MESSAGES: 2,
+  CHUNK: 3,
+  PART_FIRST: 4,
+  PART: 5,
+  END: 6,
+  WIND_DOWN: 7,
+  DRAIN: 8,
+  FLUSHED: 9,
+  CLOSE: 10,
+} as const;
+export type EventKind = (typeof eventKind)[keyof typeof eventKind];
+
+export const PART_LENGTH_BYTES = 4;
+
+/** Both ends of a connection. */
+export interface ConnectionAddresses {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly remoteFamily: 'IPv4' | 'IPv6';
+  readonly localAddress: string;
+  readonly localPort: number;
+}
+
+export interface OpenEvent extends ConnectionAddresses {
+  /** The server or client that the connection belongs to. */
+  readonly origin: number;
+  /** Which connect() this answers; 0 for an accepted connection. */
+  readonly attempt: number;
+}
+
+/**
+ * ```
+ *  0            4            8             10            12       13       14
+ *  +------------+------------+-------------+-------------+--------+--------+----------------+---------------+
+ *  | origin u32 | attempt    | remote port | local port  | IPv6?  | length | remote address | local address |
+ *  +------------+------------+-------------+-------------+--------+--------+----------------+---------------+
+ * ```
+ * `length` is that of the remote address; the local one takes the rest. Both are ASCII.
+ */
+const openOffset = { ORIGIN: 0, ATTEMPT: 4, REMOTE_PORT: 8, LOCAL_PORT: 10, IPV6: 12, LENGTH: 13, TEXT: 14 } as const;
+
+export function encodeOpen(event: OpenEvent): Buffer {
+  const payload = Buffer.alloc(openOffset.TEXT + event.remoteAddress.length + event.localAddress.length);
+  payload.writeUInt32LE(event.origin, openOffset.ORIGIN);
+  payload.writeUInt32LE(event.attempt, openOffset.ATTEMPT);
+  payload.writeUInt16LE(event.remotePort, openOffset.REMOTE_PORT);
+  payload.writeUInt16LE(event.localPort, openOffset.LOCAL_PORT);
+  payload.writeUInt8(event.remoteFamily === 'IPv6' ? 1 : 0, openOffset.IPV6);
+  payload.writeUInt8(event.remoteAddress.length, openOffset.LENGTH);
+  payload.write(event.remoteAddress + event.localAddress, openOffset.TEXT, 'latin1');
+  return payload;
+}
+
+export function decodeOpen(payload: Buffer): OpenEvent {
+  const split = openOffset.TEXT + payload.readUInt8(openOffset.LENGTH);
+  return {
+    origin: payload.readUInt32LE(openOffset.ORIGIN),
+    attempt: payload.readUInt32LE(openOffset.ATTEMPT),
+    remotePort: payload.readUInt16LE(openOffset.REMOTE_PORT),
+    localPort: payload.readUInt16LE(openOffset.LOCAL_PORT),
+    remoteFamily: payload.readUInt8(openOffset.IPV6) === 1 ? 'IPv6' : 'IPv4',
+    remoteAddress: payload.toString('latin1', openOffset.TEXT, split),
+    localAddress: payload.toString('latin1', split),
+  };
+}
+
+export interface CloseEvent {
+  readonly reason: CloseReason;
+  /** Bytes that send() had accepted and the kernel never got. */
+  readonly unsentBytes: number;
+  readonly error?: ErrorData;
+}
+
+/**
+ * ```
+ *  0            4                  12
+ *  +------------+------------------+-----------------------------+
+ *  | reason u32 | unsent bytes f64 | error as JSON, or nothing   |
+ *  +------------+------------------+-----------------------------+
+ * ```
+ */
+const closeOffset = { REASON: 0, UNSENT: 4, ERROR: 12 } as const;
+
+export function encodeClose(reason: CloseReason, unsentBytes: number, error: Error | undefined): Buffer {
+  const json = error === undefined ? '' : JSON.stringify(toErrorData(error));
+  const payload = Buffer.alloc(closeOffset.ERROR + Buffer.byteLength(json));
+  payload.writeUInt32LE(closeReasonCode(reason), closeOffset.REASON);
+  payload.writeDoubleLE(unsentBytes, closeOffset.UNSENT);
+  payload.write(json, closeOffset.ERROR);
+  return payload;
+}
+
+export function decodeClose(payload: Buffer): CloseEvent {
+  const reason = closeReasonOf(payload.readUInt32LE(closeOffset.REASON));
+  const unsentBytes = payload.readDoubleLE(closeOffset.UNSENT);
+  if (payload.length === closeOffset.ERROR) return { reason, unsentBytes };
+  return { reason, unsentBytes, error: JSON.parse(payload.toString('utf8', closeOffset.ERROR)) as ErrorData };
+}

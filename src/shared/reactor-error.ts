@@ -1,0 +1,73 @@
+/** Every code that a ReactorError can have, with what it means. docs/errors.md says what to do about each. */
+export const errorCodes = {
+  ERR_REACTOR_INVALID_OPTION: 'An option is unknown or has a value that is not allowed',
+  ERR_REACTOR_INVALID_ARGUMENT: 'A method was called with an argument of the wrong type',
+  ERR_REACTOR_MESSAGE_TOO_LARGE: 'A message is longer than this connection may carry',
+  ERR_REACTOR_LISTEN_FAILED: 'The address cannot be listened on; cause has the system error',
+  ERR_REACTOR_CONNECT_FAILED: 'No connection could be made; cause has the system error',
+  ERR_REACTOR_CONNECT_TIMEOUT: 'No connection was made within timeoutMs',
+  ERR_REACTOR_TOO_MANY_CONNECTIONS: 'The reactor has as many connections as its maxConnections allows',
+  ERR_REACTOR_CONNECTION_CLOSED: 'The connection closed before the operation was done',
+  ERR_REACTOR_CONNECTION_LOST: 'The connection broke; cause has the system error',
+  ERR_REACTOR_PROTOCOL: 'The peer sent bytes that the codec does not allow',
+  ERR_REACTOR_FRAME_TOO_LARGE: 'The peer announced a frame longer than limits.maxFrameBytes',
+  ERR_REACTOR_ABORTED: 'The AbortSignal was aborted; cause has its reason',
+  ERR_REACTOR_CLOSED: 'The reactor, server or client has been closed',
+  ERR_REACTOR_IO_WORKER_CRASH: 'The io worker ended unexpectedly; cause has its error if there was one',
+  ERR_REACTOR_INTERNAL: 'A defect in simple-reactor; please report it',
+} as const;
+
+export type ReactorErrorCode = keyof typeof errorCodes;
+
+/** An error as plain data, which any port or ring can carry. */
+export interface ErrorData {
+  readonly name: string;
+  readonly message: string;
+  readonly code?: string;
+  readonly syscall?: string;
+  readonly errno?: number;
+  readonly address?: string;
+  readonly port?: number;
+  readonly cause?: ErrorData;
+}
+
+/** The one class of errors that simple-reactor makes. Match on `code`, which is stable; messages are for people. */
+export class ReactorError extends Error {
+  override readonly name = 'ReactorError';
+  readonly code: ReactorErrorCode;
+
+  constructor(code: ReactorErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export function toErrorData(error: unknown): ErrorData {
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
+  const { name, message, code, syscall, errno, address, port, cause } = error as NodeJS.ErrnoException & {
+    address?: string;
+    port?: number;
+  };
+  return {
+    name,
+    message,
+    ...(code !== undefined && { code }),
+    ...(syscall !== undefined && { syscall }),
+    ...(errno !== undefined && { errno }),
+    ...(address !== undefined && { address }),
+    ...(port !== undefined && { port }),
+    ...(cause !== undefined && { cause: toErrorData(cause) }),
+  };
+}
+
+/** The same error again in this thread: a ReactorError if it was one, otherwise an Error with the system's fields. */
+export function fromErrorData(data: ErrorData): Error {
+  const { name, message, code, cause, ...system } = data;
+  const options: ErrorOptions = cause === undefined ? {} : { cause: fromErrorData(cause) };
+  if (code !== undefined && Object.hasOwn(errorCodes, code)) {
+    return new ReactorError(code as ReactorErrorCode, message, options);
+  }
+  const error = Object.assign(new Error(message, options), system, code !== undefined && { code });
+  error.name = name;
+  return error;
+}
