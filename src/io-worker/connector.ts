@@ -27,7 +27,9 @@ export class Connector {
       await new Promise<void>((resolve, reject) => {
         this.#fail = reject;
         this.#timeout = setTimeout(() => {
-          reject(new ReactorError('ERR_REACTOR_CONNECT_TIMEOUT', `No connection to ${host}:${port} within ${timeoutMs} ms`));
+          reject(
+            new ReactorError('ERR_REACTOR_CONNECT_TIMEOUT', `No connection to ${host}:${port} within ${timeoutMs} ms`),
+          );
         }, timeoutMs);
         this.#socket.socket.once('connect', resolve);
         this.#socket.socket.once('error', (error: NodeJS.ErrnoException) => {

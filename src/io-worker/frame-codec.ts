@@ -151,8 +151,10 @@ export class FrameDecoder implements Decoder {
         return true;
       case frameKind.HELLO:
         if (this.#greeted) this.#fail('a second hello');
-        else if (end - body < HELLO_BODY_BYTES) this.#fail(`a hello of ${end - body} bytes, at least ${HELLO_BODY_BYTES} are needed`);
-        else if (bytes[body + helloOffset.VERSION] === 0 && bytes[body + helloOffset.VERSION + 1] === 0) this.#fail('a hello of version 0');
+        else if (end - body < HELLO_BODY_BYTES)
+          this.#fail(`a hello of ${end - body} bytes, at least ${HELLO_BODY_BYTES} are needed`);
+        else if (bytes[body + helloOffset.VERSION] === 0 && bytes[body + helloOffset.VERSION + 1] === 0)
+          this.#fail('a hello of version 0');
         this.#greeted = true;
         return true;
       default:
@@ -177,7 +179,9 @@ export class FrameDecoder implements Decoder {
     const kind = bytes[start + frameOffset.KIND] as number;
     if (kind >= FIRST_RESERVED_KIND && kind < FIRST_USER_KIND) return this.#fail(`a frame of the unknown kind ${kind}`);
     if (isControl(kind) && length - FRAME_OVERHEAD_IN_LENGTH > MAX_CONTROL_BODY_BYTES) {
-      return this.#fail(`a frame of kind ${kind} with ${length - FRAME_OVERHEAD_IN_LENGTH} bytes, the most is ${MAX_CONTROL_BODY_BYTES}`);
+      return this.#fail(
+        `a frame of kind ${kind} with ${length - FRAME_OVERHEAD_IN_LENGTH} bytes, the most is ${MAX_CONTROL_BODY_BYTES}`,
+      );
     }
     if (available <= frameOffset.FLAGS) return true;
     const flags = bytes[start + frameOffset.FLAGS] as number;

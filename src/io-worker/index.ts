@@ -22,7 +22,9 @@ const loop = new EventLoop(
   new SleepWord(registry.memory, IO_SLEEP_WORD),
 );
 
-const doorbell = new Doorbell(registry.memory, Registry.laneSleepWord(lane.lane), () => lane.doorbellPort.postMessage(0));
+const doorbell = new Doorbell(registry.memory, Registry.laneSleepWord(lane.lane), () =>
+  lane.doorbellPort.postMessage(0),
+);
 lane.doorbellPort.on('message', () => loop.wake());
 loop.addLane(
   new EventLane(lane.lane, new SharedMemory(lane.memory.commands), new SharedMemory(lane.memory.events), doorbell),

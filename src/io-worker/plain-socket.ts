@@ -64,7 +64,10 @@ export class PlainSocket {
     }
     holder._handle = null;
     handle.reading = false;
-    return new PlainSocket((onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts), true);
+    return new PlainSocket(
+      (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
+      true,
+    );
   }
 
   static connect(host: string, port: number, reuseReadBuffer: boolean): PlainSocket {

@@ -276,7 +276,9 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
   }
 
   onError(error: Error): void {
-    const lost = new ReactorError('ERR_REACTOR_CONNECTION_LOST', `The connection broke: ${error.message}`, { cause: error });
+    const lost = new ReactorError('ERR_REACTOR_CONNECTION_LOST', `The connection broke: ${error.message}`, {
+      cause: error,
+    });
     this.#close('peer-reset', lost);
   }
 

@@ -5,11 +5,17 @@ import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import type { ControlResult, IoWorkerControl, IoWorkerData } from '../shared/control-protocol.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 
-type Methods = { [K in keyof IoWorkerControl]: (...args: Parameters<IoWorkerControl[K]>) => ReturnType<IoWorkerControl[K]> };
-type Value<K extends keyof IoWorkerControl> = IoWorkerControl[K] extends (...args: never[]) => ControlResult<infer T> ? T : never;
+type Methods = {
+  [K in keyof IoWorkerControl]: (...args: Parameters<IoWorkerControl[K]>) => ReturnType<IoWorkerControl[K]>;
+};
+type Value<K extends keyof IoWorkerControl> = IoWorkerControl[K] extends (...args: never[]) => ControlResult<infer T>
+  ? T
+  : never;
 
 /** What an io worker is started with, but for the ports. */
-export type IoWorkerStart = Omit<IoWorkerData, 'lane'> & { lane: Omit<IoWorkerData['lane'], 'doorbellPort' | 'controlPort'> };
+export type IoWorkerStart = Omit<IoWorkerData, 'lane'> & {
+  lane: Omit<IoWorkerData['lane'], 'doorbellPort' | 'controlPort'>;
+};
 
 /** The io worker as the thread that started it sees it: its thread, the doorbell port, and calls on the control plane. */
 export class IoWorkerThread {
@@ -50,7 +56,13 @@ export class IoWorkerThread {
     const thread = new IoWorkerThread(start);
     const ready = once(thread.#worker, 'message');
     const exited = once(thread.#worker, 'exit').catch(() => undefined);
-    const outcome = await Promise.race([ready.then(() => 'ready', () => 'failed'), exited.then(() => 'failed')]);
+    const outcome = await Promise.race([
+      ready.then(
+        () => 'ready',
+        () => 'failed',
+      ),
+      exited.then(() => 'failed'),
+    ]);
     if (outcome === 'failed') {
       const cause = thread.#error;
       const message = `The io worker did not start${cause === undefined ? '' : `: ${cause.message}`}`;

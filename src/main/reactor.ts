@@ -130,7 +130,13 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
       },
       (error) => reactor.#onCrash(error),
     );
-    const reactor = new Reactor(registry, table, thread, new SharedMemory(memory.commands), new SharedMemory(memory.events));
+    const reactor = new Reactor(
+      registry,
+      table,
+      thread,
+      new SharedMemory(memory.commands),
+      new SharedMemory(memory.events),
+    );
     return reactor;
   }
 
@@ -203,7 +209,10 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
     const slot = slotOf(id);
     const generation = generationOf(id);
     if (!Number.isSafeInteger(id) || id < 0 || generation > MAX_GENERATION || slot >= this.#context.table.slots) {
-      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `connection() takes the id of a connection, got ${String(id)}`);
+      throw new ReactorError(
+        'ERR_REACTOR_INVALID_ARGUMENT',
+        `connection() takes the id of a connection, got ${String(id)}`,
+      );
     }
     return this.connectionAt(slot, generation) ?? new TcpConnection(this.#context, slot, generation);
   }
@@ -372,6 +381,10 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
 
 /** Closing something whose io worker has ended meanwhile is done. */
 function ignoreEnd(error: unknown): void {
-  if (error instanceof ReactorError && (error.code === 'ERR_REACTOR_CLOSED' || error.code === 'ERR_REACTOR_IO_WORKER_CRASH')) return;
+  if (
+    error instanceof ReactorError &&
+    (error.code === 'ERR_REACTOR_CLOSED' || error.code === 'ERR_REACTOR_IO_WORKER_CRASH')
+  )
+    return;
   throw error;
 }

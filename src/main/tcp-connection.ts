@@ -153,7 +153,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** Encoded bytes that `send()` has accepted, in all threads, and that are not yet with the kernel. Thread: any. */
   get bufferedAmount(): number {
-    return Math.max(0, this.#look((table, slot) => table.buffered(slot)));
+    return Math.max(
+      0,
+      this.#look((table, slot) => table.buffered(slot)),
+    );
   }
 
   /** When the io worker last received anything, in ms since the epoch; 0 if it never did. Thread: any. */
