@@ -59,7 +59,7 @@ export class RingConsumer {
       if (this.#takeExtension()) return true;
       // Something lies behind it, so it has stopped growing.
       this.#growing = false;
-      this.#consumed = alignRecord(this.#cursor) | 0;
+      this.#consumed = this.#cursor;
       memory.store(ringWord.CONSUMED, this.#consumed);
     }
     let record = alignRecord(this.#cursor) | 0;
@@ -85,7 +85,7 @@ export class RingConsumer {
   release(): void {
     if (this.#growing) return;
     if (this.#progress !== 0) this.progress(0);
-    this.#consumed = alignRecord(this.#cursor) | 0;
+    this.#consumed = this.#cursor;
     this.memory.store(ringWord.CONSUMED, this.#consumed);
   }
 

@@ -17,8 +17,9 @@
  *
  * Every control word has 128 bytes to itself (two cache lines: processors prefetch them in pairs).
  *
- * Positions are 32-bit counters that wrap around; `position & (capacity - 1)` is the offset in the data. Empty:
- * CONSUMED = PRODUCED (rounded up to a record boundary). Full: PRODUCED - CONSUMED = capacity.
+ * Positions are 32-bit counters that wrap around; `position & (capacity - 1)` is the offset in the data. Both are exact
+ * ends of payloads; the next record starts at the next multiple of 8. Empty: CONSUMED = PRODUCED. Full: a record would end
+ * beyond CONSUMED + capacity.
  *
  * A record:
  * ```
