@@ -1,0 +1,7 @@
+import { blockApplication } from './blocked-app.js';
+
+describe('an application thread that is blocked', () => {
+  it('finds every message afterwards, in order, and no connection lost', async () => {
+    await blockApplication({ ms: 1000, peers: 20, bytes: 200 });
+  });
+});
