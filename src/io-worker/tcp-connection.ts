@@ -459,7 +459,7 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
   // ---- the end ----
 
   #progress(): number {
-    return this.#written + this.#loop.table.bytesReceived(this.slot);
+    return this.#written + this.#loop.table.counts(this.slot).bytesReceived;
   }
 
   /** Closes a connection that is shutting down when nothing has moved for a whole timeout. */
@@ -486,7 +486,7 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     this.#loop.registry.count(registryCounter.CLOSED);
     // DRAIN and FLUSHED have no meaning any more; messages that were received still go first.
     this.#pending &= ~(pending.DRAIN | pending.FLUSHED);
-    this.#closePayload = encodeClose(reason, unsent, error);
+    this.#closePayload = encodeClose({ reason, unsentBytes: unsent, counts: table.counts(this.slot) }, error);
     this.#raise(pending.CLOSE);
     for (const resolve of this.#whenClosed) resolve();
   }

@@ -45,10 +45,13 @@ export class InboundQueue {
     return message;
   }
 
-  clear(): void {
+  /** Returns how many it drops. */
+  clear(): number {
+    const dropped = this.#messages.length - this.#head;
     this.#messages = [];
     this.#head = 0;
     this.#bytes = 0;
     this.#full = false;
+    return dropped;
   }
 }

@@ -8,7 +8,10 @@ import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 type Methods = {
   [K in keyof IoWorkerControl]: (...args: Parameters<IoWorkerControl[K]>) => ReturnType<IoWorkerControl[K]>;
 };
-type Value<K extends keyof IoWorkerControl> = IoWorkerControl[K] extends (...args: never[]) => ControlResult<infer T>
+/** What a call answers if it succeeds. */
+export type ControlValue<K extends keyof IoWorkerControl> = IoWorkerControl[K] extends (
+  ...args: never[]
+) => ControlResult<infer T>
   ? T
   : never;
 
@@ -25,7 +28,8 @@ export class IoWorkerThread {
   readonly #control: comlink.Remote<Methods>;
   readonly #calls = new Set<(error: ReactorError) => void>();
   #error: Error | undefined;
-  #ended = false;
+  /** Set when the thread has ended, or is about to. */
+  #endError: ReactorError | undefined;
 
   private constructor(start: IoWorkerStart) {
     const doorbell = new MessageChannel();
@@ -74,8 +78,11 @@ export class IoWorkerThread {
   }
 
   /** Calls the io worker. Rejects with its error, or with ERR_REACTOR_CLOSED or ERR_REACTOR_IO_WORKER_CRASH if it ends first. */
-  async call<K extends keyof IoWorkerControl>(method: K, ...args: Parameters<IoWorkerControl[K]>): Promise<Value<K>> {
-    if (this.#ended) throw this.#endError();
+  async call<K extends keyof IoWorkerControl>(
+    method: K,
+    ...args: Parameters<IoWorkerControl[K]>
+  ): Promise<ControlValue<K>> {
+    if (this.#endError !== undefined) throw this.#endError;
     const result = await new Promise<Awaited<ControlResult<unknown>>>((resolve, reject) => {
       this.#calls.add(reject);
       const invoke = this.#control[method] as unknown as (...args: unknown[]) => ControlResult<unknown>;
@@ -84,34 +91,29 @@ export class IoWorkerThread {
         .finally(() => this.#calls.delete(reject));
     });
     if (!result.ok) throw fromErrorData(result.error);
-    return result.value as Value<K>;
+    return result.value as ControlValue<K>;
   }
 
   /** Ends the thread, now. */
   async terminate(): Promise<void> {
-    this.#ended = true;
-    this.#release();
+    this.#end(new ReactorError('ERR_REACTOR_CLOSED', 'The reactor is closed'));
     await this.#worker.terminate();
   }
 
   #onExit(onCrash: (error: ReactorError) => void): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#release();
-    onCrash(this.#endError());
+    if (this.#endError !== undefined) return;
+    const cause = this.#error;
+    const message = `The io worker ended unexpectedly${cause === undefined ? '' : `: ${cause.message}`}`;
+    const error = new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', message, cause === undefined ? {} : { cause });
+    this.#end(error);
+    onCrash(error);
   }
 
-  #release(): void {
-    const error = this.#endError();
+  #end(error: ReactorError): void {
+    this.#endError ??= error;
     for (const reject of this.#calls) reject(error);
     this.#calls.clear();
     this.doorbellPort.close();
     this.#controlPort.close();
-  }
-
-  #endError(): ReactorError {
-    const cause = this.#error;
-    if (cause === undefined) return new ReactorError('ERR_REACTOR_CLOSED', 'The io worker has ended');
-    return new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', `The io worker crashed: ${cause.message}`, { cause });
   }
 }

@@ -3,6 +3,7 @@ import { threadId } from 'node:worker_threads';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, MAX_GENERATION, slotOf } from '../shared/connection-id.js';
 import { ConnectionTable, slotState } from '../shared/connection-table.js';
+import type { IoWorkerControl } from '../shared/control-protocol.js';
 import { Doorbell, SleepWord } from '../shared/doorbell.js';
 import type { CloseEvent, OpenEvent } from '../shared/event-record.js';
 import { allocateLane, DEFAULT_RING_BYTES } from '../shared/lane.js';
@@ -13,7 +14,7 @@ import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { AppLane, type LaneListener } from './app-lane.js';
 import { CommandWriter } from './command-writer.js';
-import { IoWorkerThread } from './io-worker-thread.js';
+import { type ControlValue, IoWorkerThread } from './io-worker-thread.js';
 import { checkClient, checkListen, checkReactorClose, checkShorthandConnect, checkSpawn } from './option-checks.js';
 import {
   type ClientOptions,
@@ -76,7 +77,6 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
   #referenced = true;
   #closing: Promise<void> | undefined;
   #ended = false;
-  #whenIdle: (() => void) | undefined;
 
   private constructor(
     registry: Registry,
@@ -265,6 +265,7 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
     this.#closing ??= Promise.resolve();
     void this.#thread.terminate();
     this.#end('reactor-close');
+    for (const host of this.#hosts.values()) for (const connection of host.connections()) connection.finish();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -293,7 +294,6 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
   onClose(connection: TcpConnection, event: CloseEvent): void {
     this.#connections.delete(connection.slot);
     this.#updateRef();
-    if (this.#connections.size === 0) this.#whenIdle?.();
     connection.receiveClose(event);
   }
 
@@ -304,13 +304,16 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
 
   // ----
 
-  async #call<K extends Parameters<IoWorkerThread['call']>[0]>(
-    ...args: Parameters<typeof IoWorkerThread.prototype.call<K>>
-  ): ReturnType<typeof IoWorkerThread.prototype.call<K>> {
+  /** A call on the control plane. It keeps the process alive, as everything does that somebody waits for. */
+  #call<K extends keyof IoWorkerControl>(method: K, ...args: Parameters<IoWorkerControl[K]>): Promise<ControlValue<K>> {
+    return this.#hold(() => this.#thread.call(method, ...args));
+  }
+
+  async #hold<T>(wait: () => Promise<T>): Promise<T> {
     this.#calls++;
     this.#updateRef();
     try {
-      return await this.#thread.call(...args);
+      return await wait();
     } finally {
       this.#calls--;
       this.#updateRef();
@@ -318,26 +321,27 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
   }
 
   async #closeHost(host: TcpHost, reason: CloseReason, drainMs: number): Promise<void> {
-    if (!this.#ended) await this.#call('closeOrigin', host.id, reason, drainMs).catch(ignoreEnd);
-    await host.whenEmpty();
+    await this.#hold(() =>
+      withDeadline(drainMs, async (deadline) => {
+        if (!this.#ended) await this.#call('closeOrigin', host.id, reason, drainMs).catch(ignoreEnd);
+        await host.finish(deadline);
+      }),
+    );
     this.#hosts.delete(host.id);
-    if (host instanceof TcpServer) this.#servers--;
+    if (host instanceof TcpServer && !this.#ended) this.#servers--;
     this.#updateRef();
   }
 
   async #shutDown(timeoutMs: number): Promise<void> {
     if (this.#ended) return;
-    await this.#call('close', timeoutMs).catch(ignoreEnd);
-    // Their last events are in the ring: the io worker must live until we have them.
-    this.#calls++;
-    this.#updateRef();
-    if (this.#connections.size > 0 && !this.#ended) {
-      await new Promise<void>((resolve) => {
-        this.#whenIdle = resolve;
-      });
-    }
-    this.#calls--;
-    await this.#thread.terminate();
+    await this.#hold(() =>
+      withDeadline(timeoutMs, async (deadline) => {
+        await this.#call('close', timeoutMs).catch(ignoreEnd);
+        // The io worker must live until we have its last events out of the ring.
+        await Promise.all([...this.#hosts.values()].map((host) => host.finish(deadline)));
+        await this.#thread.terminate();
+      }),
+    );
     this.#end('reactor-close');
   }
 
@@ -360,11 +364,11 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
     this.#updateRef();
     const { table } = this.#context;
     for (const connection of connections) {
-      const unsentBytes = connection.bufferedAmount;
-      table.setState(connection.slot, connection.generation, slotState.CLOSED);
-      connection.receiveClose({ reason, unsentBytes }, reason === 'reactor-close');
+      const { slot, generation } = connection;
+      const event = { reason, unsentBytes: connection.bufferedAmount, counts: table.counts(slot) };
+      table.setState(slot, generation, slotState.CLOSED);
+      connection.receiveClose(event);
     }
-    this.#whenIdle?.();
   }
 
   #checkOpen(call: string): void {
@@ -376,6 +380,16 @@ export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener
     const open = this.#servers + this.#calls + this.#connections.size > 0;
     if (this.#referenced && open) this.#thread.doorbellPort.ref();
     else this.#thread.doorbellPort.unref();
+  }
+}
+
+async function withDeadline<T>(ms: number, run: (deadline: AbortSignal) => Promise<T>): Promise<T> {
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(), ms);
+  try {
+    return await run(deadline.signal);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -65,6 +65,8 @@ export class TcpClient extends TcpHost {
       });
     } catch (error) {
       throwIfAborted(signal);
+      // It was made where the answer arrived; the caller wants to see who called.
+      if (error instanceof Error) Error.captureStackTrace(error);
       throw error;
     } finally {
       this.#attempts.delete(attempt);
@@ -95,15 +97,12 @@ export class TcpClient extends TcpHost {
   onOpen(connection: TcpConnection, attempt: number): void {
     const waiting = this.#attempts.get(attempt);
     this.add(connection);
-    if (waiting === undefined) {
-      // Aborted at the very moment it succeeded.
-      connection.destroy();
-      connection.start();
-      return;
-    }
-    waiting.resolve(connection);
     // Behind the microtasks in which the caller's `await connect()` goes on and adds its listeners.
     setImmediate(() => connection.start());
+    // Aborted at the very moment it succeeded.
+    if (waiting === undefined) connection.destroy();
+    else waiting.resolve(connection);
+    this.emit('connection', connection);
   }
 }
 

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
 import { type ConnectionTable, codecTrait, slotState } from '../shared/connection-table.js';
-import type { CloseEvent, ConnectionAddresses } from '../shared/event-record.js';
+import type { CloseEvent, ConnectionAddresses, FinalCounts } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 import type { CommandWriter } from './command-writer.js';
@@ -21,6 +21,8 @@ export interface MessageInfo {
 export interface CloseDetail {
   /** Encoded bytes (frame headers included) that `send()` had accepted and that never got to the kernel. */
   readonly unsentBytes: number;
+  /** Messages that had been received and that the application had not taken when they were dropped. */
+  readonly unreadMessages: number;
   /** What went wrong, if anything did. */
   readonly error?: Error;
 }
@@ -44,8 +46,8 @@ export interface ConnectionHost {
   hasMessageListener(): boolean;
   onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
   onDrain(connection: TcpConnection): void;
-  /** It has closed; the application may hear of it later, behind the messages: that is `onClose`. */
-  forget(connection: TcpConnection): void;
+  /** It is closed; the application hears of it behind the messages that it has still to take: that is `onClose`. */
+  onEnded(): void;
   onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;
 }
 
@@ -56,6 +58,14 @@ export interface ConnectionContext {
   readonly table: ConnectionTable;
   readonly commands: CommandWriter;
 }
+
+const NO_COUNTS: FinalCounts = Object.freeze({
+  lastReceivedAt: 0,
+  bytesReceived: 0,
+  bytesSent: 0,
+  messagesReceived: 0,
+  droppedMessages: 0,
+});
 
 const FRESH: MessageInfo = Object.freeze({ redelivered: false });
 
@@ -108,6 +118,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   #readingStopped = false;
   #flowing = false;
   readonly #iterators = new Set<() => void>();
+  #unread = 0;
 
   #windDown = false;
   #end: 'open' | 'received' | 'emitted' = 'open';
@@ -153,35 +164,36 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** Encoded bytes that `send()` has accepted, in all threads, and that are not yet with the kernel. Thread: any. */
   get bufferedAmount(): number {
-    return Math.max(
-      0,
-      this.#look((table, slot) => table.buffered(slot)),
-    );
+    const { table } = this.#context;
+    const buffered = table.buffered(this.slot);
+    return table.state(this.slot, this.generation) === slotState.CLOSED ? 0 : Math.max(0, buffered);
   }
+
+  // Counts stay readable after the close, also in its event.
 
   /** When the io worker last received anything, in ms since the epoch; 0 if it never did. Thread: any. */
   get lastReceivedAt(): number {
-    return this.#look((table, slot) => table.lastReceivedAt(slot));
+    return this.#counts().lastReceivedAt;
   }
 
   /** Thread: any. */
   get bytesReceived(): number {
-    return this.#look((table, slot) => table.bytesReceived(slot));
+    return this.#counts().bytesReceived;
   }
 
   /** Bytes handed to the kernel. Thread: any. */
   get bytesSent(): number {
-    return this.#look((table, slot) => table.bytesSent(slot));
+    return this.#counts().bytesSent;
   }
 
   /** Thread: any. */
   get messagesReceived(): number {
-    return this.#look((table, slot) => table.messagesReceived(slot));
+    return this.#counts().messagesReceived;
   }
 
   /** Messages that `overflow: 'drop'` has dropped. Thread: any. */
   get droppedMessages(): number {
-    return this.#look((table, slot) => table.dropped(slot));
+    return this.#counts().droppedMessages;
   }
 
   // Addresses are known to the thread that gets the connection's events, and undefined in others.
@@ -364,7 +376,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   receive(message: Buffer): void {
-    if (this.#destroyed) return;
+    if (this.#destroyed) {
+      this.#unread++;
+      return;
+    }
     if (this.#inbound.isEmpty && this.#takesMessages()) {
       this.#emitMessage(message);
       return;
@@ -412,16 +427,21 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#context.commands.flush(this.slot, this.generation);
   }
 
-  /** @internal @param force messages that nobody has taken are dropped: nothing will be able to ask for them */
-  receiveClose(event: CloseEvent, force = false): void {
+  /** @internal */
+  receiveClose(event: CloseEvent): void {
     this.#closeEvent = event;
     this.#assembly = undefined;
     this.#context.commands.forget(this.slot, this.generation);
     this.#drainWaiters.resolveAll(false);
     this.#flushWaiters.rejectAll(this.#closedError('flush()'));
     this.#nextFlushWaiters.rejectAll(this.#closedError('flush()'));
-    this.#host?.forget(this);
-    if (force) this.#destroyed = true;
+    this.#host?.onEnded();
+    this.#flow();
+  }
+
+  /** @internal It is closed, and the application will not take what has been received any more. */
+  finish(): void {
+    this.#destroyed = true;
     this.#flow();
   }
 
@@ -438,7 +458,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
         if (message === undefined) break;
         this.#emitMessage(message);
       }
-      if (this.#destroyed) this.#inbound.clear();
+      if (this.#destroyed) this.#unread += this.#inbound.clear();
       this.#updateReading();
       if (this.#destroyed || (!this.#paused && (this.#inbound.isEmpty || this.#isUnheard()))) this.#emitEnd();
     } finally {
@@ -478,7 +498,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     if (this.#closeEvent === undefined || this.#closeEmitted) return;
     this.#closeEmitted = true;
     const { reason, unsentBytes, error } = this.#closeEvent;
-    const detail: CloseDetail = error === undefined ? { unsentBytes } : { unsentBytes, error: fromErrorData(error) };
+    const detail: CloseDetail = {
+      unsentBytes,
+      unreadMessages: this.#unread,
+      ...(error !== undefined && { error: fromErrorData(error) }),
+    };
     try {
       this.#host?.onClose(this, reason, detail);
     } finally {
@@ -533,11 +557,12 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     return new ReactorError('ERR_REACTOR_CONNECTION_CLOSED', message, options);
   }
 
-  #look(at: (table: ConnectionTable, slot: number) => number): number {
+  #counts(): FinalCounts {
+    if (this.#closeEvent !== undefined) return this.#closeEvent.counts;
     const { table } = this.#context;
-    const value = at(table, this.slot);
+    const counts = table.counts(this.slot);
     // Looked at before asking whose the slot is: it may have become another connection's in between.
-    return table.state(this.slot, this.generation) === slotState.CLOSED ? 0 : value;
+    return table.isCurrent(this.slot, this.generation) ? counts : NO_COUNTS;
   }
 }
 

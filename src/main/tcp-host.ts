@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectionOptions } from './options.js';
 import type { CloseDetail, ConnectionHost, MessageInfo, TcpConnection } from './tcp-connection.js';
+import { Waiters } from './waiters.js';
 
 /** What servers and clients tell of their connections. */
 export interface HostEvents {
@@ -22,7 +23,10 @@ export abstract class TcpHost extends EventEmitter<HostEvents> implements Connec
   /** @internal */
   readonly allowHalfOpen: boolean;
   readonly #connections = new Set<TcpConnection>();
-  #whenEmpty: (() => void)[] = [];
+  /** Of those, how many are not closed; the others have only messages left to be taken. */
+  #open = 0;
+  readonly #ended = new Waiters<void>();
+  readonly #finished = new Waiters<void>();
 
   /** @internal */
   protected constructor(id: number, options: ConnectionOptions) {
@@ -35,12 +39,12 @@ export abstract class TcpHost extends EventEmitter<HostEvents> implements Connec
     });
   }
 
-  /** Connections that are not closed. Thread: app. */
+  /** Connections whose 'disconnect' has not been emitted. Thread: app. */
   get connectionCount(): number {
     return this.#connections.size;
   }
 
-  /** The connections that are not closed. Connections may come and go while it is walked. Thread: app. */
+  /** The connections whose 'disconnect' has not been emitted. They may come and go while it is walked. Thread: app. */
   connections(): IterableIterator<TcpConnection> {
     return this.#connections.values();
   }
@@ -61,30 +65,33 @@ export abstract class TcpHost extends EventEmitter<HostEvents> implements Connec
   }
 
   /** @internal */
-  forget(connection: TcpConnection): void {
-    this.#connections.delete(connection);
-    if (this.#connections.size > 0) return;
-    for (const resolve of this.#whenEmpty) resolve();
-    this.#whenEmpty = [];
-  }
-
-  /** @internal Resolves when no connection is left. */
-  whenEmpty(): Promise<void> {
-    if (this.#connections.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#whenEmpty.push(resolve));
+  onEnded(): void {
+    this.#open--;
+    if (this.#open === 0) this.#ended.resolveAll();
   }
 
   /** @internal */
   onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#finished.resolveAll();
     this.emit('disconnect', connection, reason, detail);
+  }
+
+  /**
+   * @internal Resolves when all connections are closed and the application has heard of it. Those whose messages it has not
+   * taken by `signal` lose them.
+   */
+  async finish(signal: AbortSignal): Promise<void> {
+    if (this.#open > 0) await this.#ended.wait(undefined);
+    if (this.#connections.size > 0) await this.#finished.wait(signal).catch(() => undefined);
+    for (const connection of this.#connections) connection.finish();
   }
 
   /** @internal A connection has been opened; `attempt` names the connect() it answers. */
   abstract onOpen(connection: TcpConnection, attempt: number): void;
 
-  /** Adds the connection and tells the listeners. */
   protected add(connection: TcpConnection): void {
     this.#connections.add(connection);
-    this.emit('connection', connection);
+    this.#open++;
   }
 }

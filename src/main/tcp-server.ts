@@ -47,17 +47,22 @@ export class TcpServer extends TcpHost {
     setImmediate(() => {
       const early = this.#early ?? [];
       this.#early = undefined;
-      for (const connection of early) this.onOpen(connection);
+      for (const connection of early) this.#announce(connection);
     });
   }
 
   /** @internal */
   onOpen(connection: TcpConnection): void {
-    if (this.#early !== undefined) {
-      this.#early.push(connection);
-      return;
-    }
     this.add(connection);
-    connection.start();
+    if (this.#early === undefined) this.#announce(connection);
+    else this.#early.push(connection);
+  }
+
+  #announce(connection: TcpConnection): void {
+    try {
+      this.emit('connection', connection);
+    } finally {
+      connection.start();
+    }
   }
 }

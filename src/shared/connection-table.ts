@@ -1,4 +1,5 @@
 import { MAX_GENERATION, MAX_SLOTS } from './connection-id.js';
+import type { FinalCounts } from './event-record.js';
 import { SharedMemory } from './shared-memory.js';
 
 /**
@@ -137,6 +138,11 @@ export class ConnectionTable {
     return word >>> STATE_BITS === generation ? ((word & STATE_MASK) as SlotState) : slotState.CLOSED;
   }
 
+  /** True if the slot is, or was last, that connection's. */
+  isCurrent(slot: number, generation: number): boolean {
+    return this.memory.load(slot * SLOT_WORDS + slotWord.STATE) >>> STATE_BITS === generation;
+  }
+
   /** Adds to what is buffered. Returns what was buffered before. */
   charge(slot: number, bytes: number): number {
     return this.memory.add(slot * SLOT_WORDS + slotWord.BUFFERED, bytes);
@@ -175,10 +181,6 @@ export class ConnectionTable {
     this.memory.add(slot * SLOT_WORDS + slotWord.DROPPED, 1);
   }
 
-  dropped(slot: number): number {
-    return this.memory.load(slot * SLOT_WORDS + slotWord.DROPPED);
-  }
-
   /**
    * Asks for 'drain' on behalf of a lane. Returns false if there is nothing to wait for: as little as the low-water mark
    * is buffered already, and the io worker has not seen the request, nor will it.
@@ -192,19 +194,15 @@ export class ConnectionTable {
     return (this.memory.and(word, ~bit) & bit) === 0;
   }
 
-  lastReceivedAt(slot: number): number {
-    return this.#doubles[slot * SLOT_DOUBLES + slotDouble.LAST_RECEIVED] as number;
-  }
-
-  bytesReceived(slot: number): number {
-    return this.#doubles[slot * SLOT_DOUBLES + slotDouble.BYTES_RECEIVED] as number;
-  }
-
-  bytesSent(slot: number): number {
-    return this.#doubles[slot * SLOT_DOUBLES + slotDouble.BYTES_SENT] as number;
-  }
-
-  messagesReceived(slot: number): number {
-    return this.#doubles[slot * SLOT_DOUBLES + slotDouble.MESSAGES_RECEIVED] as number;
+  /** All counts of the connection that has the slot. */
+  counts(slot: number): FinalCounts {
+    const double = (column: number): number => this.#doubles[slot * SLOT_DOUBLES + column] as number;
+    return {
+      lastReceivedAt: double(slotDouble.LAST_RECEIVED),
+      bytesReceived: double(slotDouble.BYTES_RECEIVED),
+      bytesSent: double(slotDouble.BYTES_SENT),
+      messagesReceived: double(slotDouble.MESSAGES_RECEIVED),
+      droppedMessages: this.memory.load(slot * SLOT_WORDS + slotWord.DROPPED),
+    };
   }
 }

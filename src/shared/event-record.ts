@@ -29,7 +29,6 @@ export const eventKind = {
   FLUSHED: 9,
   CLOSE: 10,
 } as const;
-export type EventKind = (typeof eventKind)[keyof typeof eventKind];
 
 export const PART_LENGTH_BYTES = 4;
 
@@ -85,35 +84,67 @@ export function decodeOpen(payload: Buffer): OpenEvent {
   };
 }
 
+/** What the connection table said of a connection at its end: its slot may be another's by the time the event is read. */
+export interface FinalCounts {
+  /** ms since the epoch, 0: never */
+  readonly lastReceivedAt: number;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly messagesReceived: number;
+  readonly droppedMessages: number;
+}
+
 export interface CloseEvent {
   readonly reason: CloseReason;
   /** Bytes that send() had accepted and the kernel never got. */
   readonly unsentBytes: number;
+  readonly counts: FinalCounts;
   readonly error?: ErrorData;
 }
 
 /**
  * ```
- *  0            4                  12
- *  +------------+------------------+-----------------------------+
- *  | reason u32 | unsent bytes f64 | error as JSON, or nothing   |
- *  +------------+------------------+-----------------------------+
+ *  0            4                  12                                   52
+ *  +------------+------------------+------------------------------------+-----------------------------+
+ *  | reason u32 | unsent bytes f64 | the five final counts, f64 each    | error as JSON, or nothing   |
+ *  +------------+------------------+------------------------------------+-----------------------------+
  * ```
  */
-const closeOffset = { REASON: 0, UNSENT: 4, ERROR: 12 } as const;
+const closeOffset = { REASON: 0, UNSENT: 4, COUNTS: 12, ERROR: 52 } as const;
+const COUNT_BYTES = 8;
 
-export function encodeClose(reason: CloseReason, unsentBytes: number, error: Error | undefined): Buffer {
+export function encodeClose(event: Omit<CloseEvent, 'error'>, error: Error | undefined): Buffer {
   const json = error === undefined ? '' : JSON.stringify(toErrorData(error));
   const payload = Buffer.alloc(closeOffset.ERROR + Buffer.byteLength(json));
-  payload.writeUInt32LE(closeReasonCode(reason), closeOffset.REASON);
-  payload.writeDoubleLE(unsentBytes, closeOffset.UNSENT);
+  payload.writeUInt32LE(closeReasonCode(event.reason), closeOffset.REASON);
+  payload.writeDoubleLE(event.unsentBytes, closeOffset.UNSENT);
+  const { lastReceivedAt, bytesReceived, bytesSent, messagesReceived, droppedMessages } = event.counts;
+  for (const [index, count] of [
+    lastReceivedAt,
+    bytesReceived,
+    bytesSent,
+    messagesReceived,
+    droppedMessages,
+  ].entries()) {
+    payload.writeDoubleLE(count, closeOffset.COUNTS + index * COUNT_BYTES);
+  }
   payload.write(json, closeOffset.ERROR);
   return payload;
 }
 
 export function decodeClose(payload: Buffer): CloseEvent {
-  const reason = closeReasonOf(payload.readUInt32LE(closeOffset.REASON));
-  const unsentBytes = payload.readDoubleLE(closeOffset.UNSENT);
-  if (payload.length === closeOffset.ERROR) return { reason, unsentBytes };
-  return { reason, unsentBytes, error: JSON.parse(payload.toString('utf8', closeOffset.ERROR)) as ErrorData };
+  const count = (index: number): number => payload.readDoubleLE(closeOffset.COUNTS + index * COUNT_BYTES);
+  const event: CloseEvent = {
+    reason: closeReasonOf(payload.readUInt32LE(closeOffset.REASON)),
+    unsentBytes: payload.readDoubleLE(closeOffset.UNSENT),
+    counts: {
+      lastReceivedAt: count(0),
+      bytesReceived: count(1),
+      bytesSent: count(2),
+      messagesReceived: count(3),
+      droppedMessages: count(4),
+    },
+  };
+  if (payload.length === closeOffset.ERROR) return event;
+  return { ...event, error: JSON.parse(payload.toString('utf8', closeOffset.ERROR)) as ErrorData };
 }
