@@ -3,6 +3,12 @@ import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 
+/**
+ * Each blocked connection holds what is left of one read, 64 KiB at most. From this many on, the sockets of all connections
+ * of the lane are not read, so that what a thread that does not return from its handler costs is bounded by 8 MiB.
+ */
+const MAX_BLOCKED = 128;
+
 /** Someone with events for the lane that did not fit. */
 export interface BlockedSource {
   /** Tries again. True: everything is delivered. */
@@ -20,6 +26,9 @@ export class EventLane {
   readonly #doorbell: Doorbell;
   readonly #blocked = new Set<BlockedSource>();
   #retrying = false;
+  #crowded = false;
+  /** Told when all connections of the lane must pause, and when they may go on. */
+  onCrowded: (crowded: boolean) => void = () => {};
 
   constructor(index: number, commands: SharedMemory, events: SharedMemory, doorbell: Doorbell) {
     this.index = index;
@@ -58,10 +67,18 @@ export class EventLane {
 
   block(source: BlockedSource): void {
     this.#blocked.add(source);
+    if (this.#blocked.size < MAX_BLOCKED || this.#crowded) return;
+    this.#crowded = true;
+    this.onCrowded(true);
   }
 
   unblock(source: BlockedSource): void {
     this.#blocked.delete(source);
+  }
+
+  /** New connections start paused. */
+  get isCrowded(): boolean {
+    return this.#crowded;
   }
 
   /** Lets waiting sources try again if there is room. True if any did. */
@@ -73,7 +90,12 @@ export class EventLane {
       this.#blocked.delete(source);
     }
     this.#retrying = false;
-    if (this.#blocked.size === 0) this.#events.spaceFound();
+    if (this.#blocked.size > 0) return true;
+    this.#events.spaceFound();
+    if (this.#crowded) {
+      this.#crowded = false;
+      this.onCrowded(false);
+    }
     return true;
   }
 

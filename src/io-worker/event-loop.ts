@@ -47,6 +47,9 @@ export class EventLoop {
 
   addLane(lane: EventLane): void {
     this.#lanes.push(lane);
+    lane.onCrowded = (crowded) => {
+      for (const connection of this.slots) if (connection.lane === lane) connection.setPausedWithLane(crowded);
+    };
     this.wake();
   }
 

@@ -22,7 +22,14 @@ const WRITE_BYTES = 256 * 1024;
 const WRITES_PER_TURN = 4;
 
 /** Why a socket is not read. */
-const pauseReason = { BY_APP: 1, BY_LANE: 2 } as const;
+const pauseReason = {
+  /** pause() */
+  BY_APP: 1,
+  /** It has events that did not fit into the ring. */
+  BLOCKED: 2,
+  /** Too many others of its lane have. */
+  WITH_LANE: 4,
+} as const;
 
 /** Events that did not fit into the ring; each happens at most once at a time, and they go out in this order. */
 const pending = { OPEN: 1, INPUT: 2, END: 4, WIND_DOWN: 8, DRAIN: 16, FLUSHED: 32, CLOSE: 64 } as const;
@@ -150,6 +157,7 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     if (this.origin.settings.codec === codecTrait.FRAME) {
       this.#appendOwn(encodeHello(this.origin.settings.maxFrameBytes));
     }
+    if (this.lane.isCrowded) this.setPausedWithLane(true);
     if (this.#pauses === 0) this.#socket.resume();
   }
 
@@ -201,6 +209,10 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
 
   setPausedByApp(paused: boolean): void {
     this.#setPause(pauseReason.BY_APP, paused);
+  }
+
+  setPausedWithLane(paused: boolean): void {
+    this.#setPause(pauseReason.WITH_LANE, paused);
   }
 
   notifyFlushed(): void {
@@ -384,7 +396,7 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
   #raiseBlocked(event: number): void {
     this.#pending |= event;
     this.lane.block(this);
-    this.#setPause(pauseReason.BY_LANE, true);
+    this.#setPause(pauseReason.BLOCKED, true);
   }
 
   #deliverPending(): boolean {
@@ -401,7 +413,7 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     this.#delivering = false;
     if (!delivered) return false;
     if (this.#closed) this.#loop.forget(this);
-    else this.#setPause(pauseReason.BY_LANE, false);
+    else this.#setPause(pauseReason.BLOCKED, false);
     return true;
   }
 

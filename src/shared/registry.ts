@@ -12,7 +12,7 @@ import { SharedMemory } from './shared-memory.js';
  *     256      IO_ASLEEP         doorbell word of the io worker                               doorbell.ts
  *     384 + n  lane n            +0 doorbell word of its app thread                           doorbell.ts
  *       * 128                    +4 thread id                                                 that app thread
- *                                +8 PROGRESS: moves with every event the thread handles       that app thread
+ *                                +8 PROGRESS: moves with every turn that handles events       that app thread
  * ```
  */
 const IO_ASLEEP_OFFSET = 256;
