@@ -1,3 +1,4 @@
+export type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './main/connection-events.js';
 export type {
   ClientOptions,
   CloseOptions,
@@ -10,15 +11,10 @@ export type {
   SpawnOptions,
   WaitOptions,
 } from './main/options.js';
-export { Reactor, type ReactorEvents, type ReactorStats } from './main/reactor.js';
+export { Reactor, type ReactorEvents } from './main/reactor.js';
+export type { ReactorStats } from './main/reactor-stats.js';
 export { TcpClient } from './main/tcp-client.js';
-export {
-  type CloseDetail,
-  type ConnectionEvents,
-  type ConnectionState,
-  type MessageInfo,
-  TcpConnection,
-} from './main/tcp-connection.js';
+export { TcpConnection } from './main/tcp-connection.js';
 export type { HostEvents } from './main/tcp-host.js';
 export { TcpServer } from './main/tcp-server.js';
 export { type CloseReason, closeReasons } from './shared/close-reason.js';

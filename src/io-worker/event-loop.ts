@@ -74,12 +74,6 @@ export class EventLoop {
     this.wake();
   }
 
-  /** The connection's last event is on its way: its slot may be used again. */
-  forget(connection: TcpConnection): void {
-    connection.lane.unblock(connection);
-    this.slots.free(connection.slot);
-  }
-
   readonly #turn = (): void => {
     this.#scheduled = false;
     this.registry.count(registryCounter.TURNS);

@@ -7,19 +7,14 @@ import { frameKind, maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { registryCounter } from '../shared/registry.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
-import type { Chunk } from './chunk-pool.js';
 import type { Decoder, DecoderSink } from './codec.js';
-import type { BlockedSource, EventLane } from './event-lane.js';
+import { ConnectionOutput, type OutputOwner } from './connection-output.js';
+import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
+import { EventOutbox, type OutboxOwner, outboxEvent } from './event-outbox.js';
 import { encodeFrame, encodeHello, FrameDecoder } from './frame-codec.js';
-import { OutputBuffer } from './output-buffer.js';
 import type { PlainSocket, SocketListener } from './plain-socket.js';
 import { RawDecoder } from './raw-codec.js';
-
-/** One write takes about this much, so that credit comes back while a long queue drains. */
-const WRITE_BYTES = 256 * 1024;
-/** One connection writes at most this much in a turn, if the kernel takes it. */
-const WRITES_PER_TURN = 4;
 
 /** Why a socket is not read. */
 const pauseReason = {
@@ -31,13 +26,8 @@ const pauseReason = {
   WITH_LANE: 4,
 } as const;
 
-/** Events that did not fit into the ring; each happens at most once at a time, and they go out in this order. */
-const pending = { OPEN: 1, INPUT: 2, END: 4, WIND_DOWN: 8, DRAIN: 16, FLUSHED: 32, CLOSE: 64 } as const;
-
 /** The longest single send() without frames. */
 const MAX_RAW_BYTES = 256 * 1024 * 1024;
-
-const EMPTY = Buffer.alloc(0);
 
 /** The server or client that a connection belongs to. */
 export interface ConnectionOrigin {
@@ -48,10 +38,12 @@ export interface ConnectionOrigin {
 /**
  * One connection, from open to close.
  *
- * Input: socket -> decoder -> event ring. When the ring is full, the socket is not read and what is left of the current
- * read waits in `#input`. Output: command ring -> output buffer -> socket, one write a turn.
+ * ```
+ *  socket --read--> decoder --> EventOutbox --> event ring
+ *  socket <--write-- ConnectionOutput <-- command ring
+ * ```
  */
-export class TcpConnection implements SocketListener, DecoderSink, BlockedSource {
+export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, OutputOwner {
   readonly slot: number;
   readonly generation: number;
   readonly lane: EventLane;
@@ -59,37 +51,23 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
   readonly #loop: EventLoop;
   readonly #socket: PlainSocket;
   readonly #decoder: Decoder;
-  readonly #output: OutputBuffer;
+  readonly #outbox: EventOutbox;
+  readonly #output: ConnectionOutput;
 
-  /** Set while the connection waits for its flush in the event loop's list. */
+  /** Set while the connection is in the event loop's list of those to flush. */
   dirty = false;
-  #writing: readonly Chunk[] | undefined;
-  #writingBytes = 0;
-  /** All bytes ever appended to, and all bytes that left the output. */
-  #appended = 0;
-  #written = 0;
-  /** FLUSH waits until `#written` is here; -1: none waits. */
-  #flushAt = -1;
-  /** Pieces of messages that are longer than a record, by lane. */
-  #parts: Map<EventLane, Buffer[]> | undefined;
-  /** Bytes that other threads sent after shutdown. */
+  /** Bytes that were sent after the shutdown, by a thread that could not know of it yet. */
   #discarded = 0;
-
   #pauses = 0;
-  #pending = 0;
-  #delivering = false;
-  #openPayload: Buffer = EMPTY;
-  #closePayload: Buffer = EMPTY;
-  #input: Buffer = EMPTY;
-  #windDownReason: CloseReason | undefined;
 
+  #finishing = false;
+  #closed = false;
+  /** Why it will close, as far as that is decided. */
   #reason: CloseReason | undefined;
   #error: Error | undefined;
-  #finishing = false;
-  #finSent = false;
-  #closed = false;
-  readonly #whenClosed: (() => void)[] = [];
+  #windDownReason: CloseReason | undefined;
   #shutdownTimer: NodeJS.Timeout | undefined;
+  readonly #whenClosed: (() => void)[] = [];
 
   private constructor(
     loop: EventLoop,
@@ -104,19 +82,9 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     this.origin = origin;
     this.slot = at.slot;
     this.generation = at.generation;
-    this.#output = new OutputBuffer(loop.chunkPool);
-    this.#decoder =
-      origin.settings.codec === codecTrait.FRAME
-        ? new FrameDecoder(this, origin.settings.maxFrameBytes)
-        : new RawDecoder(this);
-  }
-
-  get id(): number {
-    return connectionId(this.#loop.worker, this.slot, this.generation);
-  }
-
-  get isClosed(): boolean {
-    return this.#closed;
+    this.#outbox = new EventOutbox(lane, at.slot, at.generation, this);
+    this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
+    this.#decoder = this.#isFramed ? new FrameDecoder(this, origin.settings.maxFrameBytes) : new RawDecoder(this);
   }
 
   /**
@@ -141,22 +109,33 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     return connection;
   }
 
+  get id(): number {
+    return connectionId(this.#loop.worker, this.slot, this.generation);
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  get #isFramed(): boolean {
+    return this.origin.settings.codec === codecTrait.FRAME;
+  }
+
   #start(attempt: number): void {
     const { socket } = this.#socket;
     this.#socket.listener = this;
-    this.#openPayload = encodeOpen({
-      origin: this.origin.id,
-      attempt,
-      remoteAddress: socket.remoteAddress ?? '',
-      remotePort: socket.remotePort ?? 0,
-      remoteFamily: socket.remoteFamily === 'IPv6' ? 'IPv6' : 'IPv4',
-      localAddress: socket.localAddress ?? '',
-      localPort: socket.localPort ?? 0,
-    });
-    this.#raise(pending.OPEN);
-    if (this.origin.settings.codec === codecTrait.FRAME) {
-      this.#appendOwn(encodeHello(this.origin.settings.maxFrameBytes));
-    }
+    this.#outbox.open(
+      encodeOpen({
+        origin: this.origin.id,
+        attempt,
+        remoteAddress: socket.remoteAddress ?? '',
+        remotePort: socket.remotePort ?? 0,
+        remoteFamily: socket.remoteFamily === 'IPv6' ? 'IPv6' : 'IPv4',
+        localAddress: socket.localAddress ?? '',
+        localPort: socket.localPort ?? 0,
+      }),
+    );
+    if (this.#isFramed) this.#sendOwn(encodeHello(this.origin.settings.maxFrameBytes));
     if (this.lane.isCrowded) this.setPausedWithLane(true);
     if (this.#pauses === 0) this.#socket.resume();
   }
@@ -164,42 +143,24 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
   // ---- commands ----
 
   send(memory: SharedMemory, offset: number, length: number): void {
-    if (this.#finishing) {
-      this.#discard(length);
-      return;
-    }
-    this.#output.append(memory, offset, length);
-    this.#appended += length;
-    this.#loop.markDirty(this);
+    if (this.#finishing) this.#discard(length);
+    else this.#output.append(memory, offset, length);
   }
 
   sendPart(lane: EventLane, memory: SharedMemory, offset: number, length: number, isLast: boolean): void {
-    if (this.#finishing) {
-      this.#discard(length);
-      return;
-    }
-    const piece = Buffer.allocUnsafeSlow(length);
-    memory.copyOut(offset, length, piece, 0);
-    this.#parts ??= new Map();
-    const parts = this.#parts.get(lane) ?? [];
-    parts.push(piece);
-    this.#parts.set(lane, parts);
-    if (!isLast) return;
-    this.#parts.delete(lane);
-    for (const part of parts) this.#output.appendOwned(part);
-    this.#appended += parts.reduce((sum, part) => sum + part.length, 0);
-    this.#loop.markDirty(this);
+    if (this.#finishing) this.#discard(length);
+    else this.#output.appendPart(lane, memory, offset, length, isLast);
   }
 
-  /** FIN after what was sent; the connection closes when both sides are done, or nothing moves any more. */
+  /** FIN behind what was sent; the connection closes when both sides are done, or when nothing moves any more. */
   shutdown(reason: CloseReason): void {
     if (this.#finishing || this.#closed) return;
     this.#finishing = true;
     this.#reason ??= this.#windDownReason ?? reason;
     this.#loop.table.setState(this.slot, this.generation, slotState.CLOSING);
-    // What comes from now on is on its way to the peer's FIN, which a paused socket would never see.
+    // The end of the connection is the peer's FIN, which a paused socket would never see.
     this.setPausedByApp(false);
-    this.#loop.markDirty(this);
+    this.#output.finish();
     this.#watchShutdown(this.#progress());
   }
 
@@ -216,8 +177,7 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
   }
 
   notifyFlushed(): void {
-    this.#flushAt = this.#appended;
-    this.#checkFlushed();
+    this.#output.notifyFlushed();
   }
 
   /**
@@ -229,35 +189,14 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     const closed = new Promise<void>((resolve) => this.#whenClosed.push(resolve));
     if (this.#windDownReason === undefined) {
       this.#windDownReason = reason;
-      this.#raise(pending.WIND_DOWN);
+      this.#outbox.raise(outboxEvent.WIND_DOWN);
     }
     return closed;
   }
 
-  // ---- the event loop's ----
-
-  /** Writes what has gathered. */
+  /** The event loop's, at the end of a turn. */
   flush(): void {
-    if (this.#closed) return;
-    for (let writes = 0; writes < WRITES_PER_TURN; writes++) {
-      if (this.#writing !== undefined) return;
-      if (this.#output.bytes === 0) {
-        if (this.#finishing && !this.#finSent) {
-          this.#finSent = true;
-          this.#socket.end();
-        }
-        return;
-      }
-      const chunks = this.#output.take(WRITE_BYTES);
-      this.#writing = chunks;
-      this.#writingBytes = chunks.reduce((sum, chunk) => sum + chunk.end - chunk.start, 0);
-      if (this.#socket.write(chunks)) this.#noteWritten();
-    }
-    this.#loop.markDirty(this);
-  }
-
-  retryDelivery(): boolean {
-    return this.#deliverPending();
+    if (!this.#closed) this.#output.flush();
   }
 
   // ---- the socket's ----
@@ -265,33 +204,25 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
   onData(bytes: Uint8Array, length: number): void {
     this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
-    if (this.#pending !== 0) {
-      // The socket was read once more before the pause took effect.
-      this.#input = Buffer.concat([this.#input, bytes.subarray(0, length)]);
-      this.#pending |= pending.INPUT;
-      return;
-    }
-    const consumed = this.#decode(bytes, length);
-    if ((this.#pending & pending.INPUT) !== 0) this.#input = Buffer.from(bytes.subarray(consumed, length));
+    // Something waits if the socket was read once more before the pause took effect.
+    const decoded = this.#outbox.isEmpty ? this.#decode(bytes, length) : 0;
+    if (!this.#outbox.isEmpty && !this.#closed) this.#outbox.keepInput(bytes.subarray(decoded, length));
   }
 
   onWritten(): void {
-    this.#noteWritten();
-    this.#loop.markDirty(this);
+    this.#output.onWritten();
   }
 
   onEnd(): void {
     if (this.#closed) return;
     this.#loop.wake();
     this.#reason ??= 'peer-end';
-    this.#raise(pending.END);
+    this.#outbox.raise(outboxEvent.END);
   }
 
   onError(error: Error): void {
-    const lost = new ReactorError('ERR_REACTOR_CONNECTION_LOST', `The connection broke: ${error.message}`, {
-      cause: error,
-    });
-    this.#close('peer-reset', lost);
+    const message = `The connection broke: ${error.message}`;
+    this.#close('peer-reset', new ReactorError('ERR_REACTOR_CONNECTION_LOST', message, { cause: error }));
   }
 
   onClose(): void {
@@ -301,28 +232,25 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
   // ---- the decoder's ----
 
   frames(bytes: Uint8Array, start: number, end: number, count: number): boolean {
-    return this.#offerInput(this.lane.offer(eventKind.MESSAGES, this.slot, this.generation, bytes, start, end), count);
+    return this.#outbox.offer(eventKind.MESSAGES, bytes, start, end) && this.#noteMessages(count);
   }
 
   chunk(bytes: Uint8Array, start: number, end: number): boolean {
-    return this.#offerInput(this.lane.offer(eventKind.CHUNK, this.slot, this.generation, bytes, start, end), 1);
+    return this.#outbox.offer(eventKind.CHUNK, bytes, start, end) && this.#noteMessages(1);
   }
 
   partFirst(length: number, bytes: Uint8Array, start: number, end: number): boolean {
-    return this.#offerInput(
-      this.lane.offerPrefixed(eventKind.PART_FIRST, this.slot, this.generation, length, bytes, start, end),
-      1,
-    );
+    return this.#outbox.offerPrefixed(eventKind.PART_FIRST, length, bytes, start, end) && this.#noteMessages(1);
   }
 
   part(bytes: Uint8Array, start: number, end: number): boolean {
-    return this.#offerInput(this.lane.offer(eventKind.PART, this.slot, this.generation, bytes, start, end), 0);
+    return this.#outbox.offer(eventKind.PART, bytes, start, end);
   }
 
   ping(bytes: Uint8Array, start: number, end: number): void {
     // A peer that asks and does not read the answers gets none while its output is above the high-water mark.
     if (this.#finishing || this.#loop.table.buffered(this.slot) > this.origin.settings.highWaterMark) return;
-    this.#appendOwn(encodeFrame(frameKind.PONG, bytes.subarray(start, end)));
+    this.#sendOwn(encodeFrame(frameKind.PONG, bytes.subarray(start, end)));
   }
 
   ignored(): void {
@@ -333,117 +261,43 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     this.#close(reason, error);
   }
 
-  // ---- output ----
+  // ---- the outbox's ----
 
-  /** Sends a frame of this side's own, under the same credit as everything else. */
-  #appendOwn(frame: Buffer): void {
-    this.#loop.table.charge(this.slot, frame.length);
-    this.#output.appendOwned(frame);
-    this.#appended += frame.length;
+  decodeWaiting(input: Buffer): number {
+    return this.#decode(input, input.length);
+  }
+
+  onInputEnded(): void {
+    const incomplete = this.#decoder.incomplete();
+    if (incomplete === undefined || this.#reason !== 'peer-end') return;
+    this.#reason = 'protocol-error';
+    this.#error = new ReactorError('ERR_REACTOR_PROTOCOL', `The peer ended inside a frame: ${incomplete}`);
+  }
+
+  onWaiting(waiting: boolean): void {
+    this.#setPause(pauseReason.BLOCKED, waiting);
+  }
+
+  onClosedDelivered(): void {
+    this.#loop.slots.free(this.slot);
+  }
+
+  // ---- the output's ----
+
+  onOutput(): void {
     this.#loop.markDirty(this);
   }
 
-  #noteWritten(): void {
-    const chunks = this.#writing;
-    if (chunks === undefined || this.#closed) return;
-    const bytes = this.#writingBytes;
-    this.#writing = undefined;
-    this.#writingBytes = 0;
-    this.#output.release(chunks);
-    this.#written += bytes;
+  onSent(bytes: number): void {
     this.#loop.table.noteSent(this.slot, bytes);
     this.#uncharge(bytes);
-    this.#checkFlushed();
   }
 
-  #uncharge(bytes: number): void {
-    const { table } = this.#loop;
-    // First the subtraction, then the look for waiters: ConnectionTable.awaitDrain does the opposite.
-    if (table.uncharge(this.slot, bytes) <= table.lowWater(this.slot) && table.takeDrainWaiters(this.slot) !== 0) {
-      this.#raise(pending.DRAIN);
-    }
+  onFlushed(): void {
+    this.#outbox.raise(outboxEvent.FLUSHED);
   }
 
-  #checkFlushed(): void {
-    if (this.#flushAt === -1 || this.#written < this.#flushAt) return;
-    this.#flushAt = -1;
-    this.#raise(pending.FLUSHED);
-  }
-
-  #discard(bytes: number): void {
-    this.#discarded += bytes;
-    this.#uncharge(bytes);
-  }
-
-  // ---- events ----
-
-  #offerInput(accepted: boolean, messages: number): boolean {
-    if (accepted) {
-      this.#loop.table.noteMessages(this.slot, messages);
-      return true;
-    }
-    this.#raiseBlocked(pending.INPUT);
-    return false;
-  }
-
-  /** Puts an event into the ring, behind what waits already. */
-  #raise(event: number): void {
-    const alone = this.#pending === 0 && !this.#delivering;
-    this.#pending |= event;
-    if (alone && !this.#deliverPending()) this.#raiseBlocked(event);
-  }
-
-  #raiseBlocked(event: number): void {
-    this.#pending |= event;
-    this.lane.block(this);
-    this.#setPause(pauseReason.BLOCKED, true);
-  }
-
-  #deliverPending(): boolean {
-    // What comes up meanwhile (bad input closes the connection) takes its place in the order below.
-    this.#delivering = true;
-    const delivered =
-      this.#deliver(pending.OPEN, eventKind.OPEN, this.#openPayload) &&
-      this.#deliverInput() &&
-      this.#deliverEnd() &&
-      this.#deliver(pending.WIND_DOWN, eventKind.WIND_DOWN, EMPTY) &&
-      this.#deliver(pending.DRAIN, eventKind.DRAIN, EMPTY) &&
-      this.#deliver(pending.FLUSHED, eventKind.FLUSHED, EMPTY) &&
-      this.#deliver(pending.CLOSE, eventKind.CLOSE, this.#closePayload);
-    this.#delivering = false;
-    if (!delivered) return false;
-    if (this.#closed) this.#loop.forget(this);
-    else this.#setPause(pauseReason.BLOCKED, false);
-    return true;
-  }
-
-  #deliver(event: number, kind: number, payload: Uint8Array): boolean {
-    if ((this.#pending & event) === 0) return true;
-    if (!this.lane.offer(kind, this.slot, this.generation, payload, 0, payload.length)) return false;
-    this.#pending &= ~event;
-    return true;
-  }
-
-  #deliverEnd(): boolean {
-    if ((this.#pending & pending.END) === 0) return true;
-    // Only now has the decoder seen all there is.
-    const incomplete = this.#decoder.incomplete();
-    if (incomplete !== undefined && this.#reason === 'peer-end') {
-      this.#reason = 'protocol-error';
-      this.#error = new ReactorError('ERR_REACTOR_PROTOCOL', `The peer ended inside a frame: ${incomplete}`);
-    }
-    return this.#deliver(pending.END, eventKind.END, EMPTY);
-  }
-
-  #deliverInput(): boolean {
-    if ((this.#pending & pending.INPUT) === 0) return true;
-    const input = this.#input;
-    this.#pending &= ~pending.INPUT;
-    // A decoder that meets a full ring raises INPUT again.
-    const consumed = this.#decode(input, input.length);
-    this.#input = (this.#pending & pending.INPUT) === 0 ? EMPTY : input.subarray(consumed);
-    return (this.#pending & pending.INPUT) === 0;
-  }
+  // ----
 
   /** Whatever a peer sends, and whatever defect it may uncover, ends this connection at worst. */
   #decode(bytes: Uint8Array, length: number): number {
@@ -453,6 +307,30 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
       const defect = new ReactorError('ERR_REACTOR_INTERNAL', 'The decoder failed', { cause: error });
       this.#close('protocol-error', defect);
       return length;
+    }
+  }
+
+  #noteMessages(count: number): true {
+    this.#loop.table.noteMessages(this.slot, count);
+    return true;
+  }
+
+  /** Sends a frame of this side's own, under the same credit as everything else. */
+  #sendOwn(frame: Buffer): void {
+    this.#loop.table.charge(this.slot, frame.length);
+    this.#output.appendOwned(frame);
+  }
+
+  #discard(bytes: number): void {
+    this.#discarded += bytes;
+    this.#uncharge(bytes);
+  }
+
+  #uncharge(bytes: number): void {
+    const { table } = this.#loop;
+    // First the subtraction, then the look for waiters: ConnectionTable.awaitDrain does the opposite.
+    if (table.uncharge(this.slot, bytes) <= table.lowWater(this.slot) && table.takeDrainWaiters(this.slot) !== 0) {
+      this.#outbox.raise(outboxEvent.DRAIN);
     }
   }
 
@@ -468,10 +346,8 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     this.#loop.registry.count(registryCounter.READ_PAUSES);
   }
 
-  // ---- the end ----
-
   #progress(): number {
-    return this.#written + this.#loop.table.counts(this.slot).bytesReceived;
+    return this.#output.written + this.#loop.table.counts(this.slot).bytesReceived;
   }
 
   /** Closes a connection that is shutting down when nothing has moved for a whole timeout. */
@@ -490,22 +366,12 @@ export class TcpConnection implements SocketListener, DecoderSink, BlockedSource
     const { table } = this.#loop;
     // First the state, then what is buffered: a sender adds first and then looks at the state.
     table.setState(this.slot, this.generation, slotState.CLOSED);
-    const unsent = Math.max(0, table.buffered(this.slot)) + this.#discarded;
-    table.uncharge(this.slot, this.#appended - this.#written + this.#partBytes());
-    this.#parts = undefined;
+    const unsentBytes = Math.max(0, table.buffered(this.slot)) + this.#discarded;
+    table.uncharge(this.slot, this.#output.unwritten);
     this.#output.clear();
     this.#socket.destroy();
     this.#loop.registry.count(registryCounter.CLOSED);
-    // DRAIN and FLUSHED have no meaning any more; messages that were received still go first.
-    this.#pending &= ~(pending.DRAIN | pending.FLUSHED);
-    this.#closePayload = encodeClose({ reason, unsentBytes: unsent, counts: table.counts(this.slot) }, error);
-    this.#raise(pending.CLOSE);
+    this.#outbox.close(encodeClose({ reason, unsentBytes, counts: table.counts(this.slot) }, error));
     for (const resolve of this.#whenClosed) resolve();
-  }
-
-  #partBytes(): number {
-    let bytes = 0;
-    for (const parts of this.#parts?.values() ?? []) for (const part of parts) bytes += part.length;
-    return bytes;
   }
 }

@@ -14,6 +14,7 @@ import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { AppLane, type LaneListener } from './app-lane.js';
 import { CommandWriter } from './command-writer.js';
+import type { ConnectionContext } from './connection-host.js';
 import { type ControlValue, IoWorkerThread } from './io-worker-thread.js';
 import { checkClient, checkListen, checkReactorClose, checkShorthandConnect, checkSpawn } from './option-checks.js';
 import {
@@ -27,34 +28,15 @@ import {
   type ReactorCloseOptions,
   type SpawnOptions,
 } from './options.js';
+import type { ReactorStats } from './reactor-stats.js';
 import { TcpClient } from './tcp-client.js';
-import { type ConnectionContext, TcpConnection } from './tcp-connection.js';
+import { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
 import { TcpServer } from './tcp-server.js';
 
 export interface ReactorEvents {
   /** The io worker has ended unexpectedly; every connection has closed with 'io-worker-crash'. */
   error: [error: ReactorError];
-}
-
-/** Figures read from shared memory, without asking the io worker. */
-export interface ReactorStats {
-  /** Connections that this thread has and that are not closed. */
-  readonly connections: number;
-  readonly accepted: number;
-  readonly connected: number;
-  /** Peers turned away: no free slot, or no file descriptor. */
-  readonly refused: number;
-  readonly closed: number;
-  /** Frames of kinds that are allowed and that nobody here is interested in. */
-  readonly ignoredFrames: number;
-  /** How often a socket was not read for a while, because the application or its event ring did not take more. */
-  readonly readPauses: number;
-  /** Turns of the io worker's loop; it stands still while nothing happens. */
-  readonly turns: number;
-  /** Bytes in this thread's command ring, and of commands that wait for room in it. */
-  readonly commandRingBytes: number;
-  readonly commandQueueBytes: number;
 }
 
 const IO_WORKER = 0;

@@ -6,58 +6,13 @@ import { type ConnectionTable, codecTrait, slotState } from '../shared/connectio
 import type { CloseEvent, ConnectionAddresses, FinalCounts } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
-import type { CommandWriter } from './command-writer.js';
-import { InboundQueue } from './inbound-queue.js';
+import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
+import type { ConnectionContext, ConnectionHost } from './connection-host.js';
+import { type FlowOwner, InboundFlow } from './inbound-flow.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkWait } from './option-checks.js';
 import type { WaitOptions } from './options.js';
 import { Waiters } from './waiters.js';
-
-export interface MessageInfo {
-  /** True if another thread may have handled this message before it died. In this version always false. */
-  readonly redelivered: boolean;
-}
-
-export interface CloseDetail {
-  /** Encoded bytes (frame headers included) that `send()` had accepted and that never got to the kernel. */
-  readonly unsentBytes: number;
-  /** Messages that had been received and that the application had not taken when they were dropped. */
-  readonly unreadMessages: number;
-  /** What went wrong, if anything did. */
-  readonly error?: Error;
-}
-
-export interface ConnectionEvents {
-  message: [data: Buffer, info: MessageInfo];
-  /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
-  drain: [];
-  /** The peer has ended its side: there will be no more messages. */
-  end: [];
-  /** Always the last event. */
-  close: [reason: CloseReason, detail: CloseDetail];
-}
-
-export type ConnectionState = 'open' | 'closing' | 'closed';
-
-/** The server or client that a connection belongs to; its listeners hear the connection's events, too. */
-export interface ConnectionHost {
-  readonly borrows: boolean;
-  readonly allowHalfOpen: boolean;
-  hasMessageListener(): boolean;
-  onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
-  onDrain(connection: TcpConnection): void;
-  /** It is closed; the application hears of it behind the messages that it has still to take: that is `onClose`. */
-  onEnded(): void;
-  onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;
-}
-
-/** What all connections of a thread share. */
-export interface ConnectionContext {
-  readonly worker: number;
-  readonly lane: number;
-  readonly table: ConnectionTable;
-  readonly commands: CommandWriter;
-}
 
 const NO_COUNTS: FinalCounts = Object.freeze({
   lastReceivedAt: 0,
@@ -85,7 +40,7 @@ const ORDERLY: ReadonlySet<CloseReason> = new Set([
  * while the connection is paused, messages wait: up to 256 KiB and what is already under way, then the socket is not read.
  * 'end' and 'close' come behind the messages.
  */
-export class TcpConnection extends EventEmitter<ConnectionEvents> implements AsyncIterable<Buffer> {
+export class TcpConnection extends EventEmitter<ConnectionEvents> implements AsyncIterable<Buffer>, FlowOwner {
   readonly #context: ConnectionContext;
   readonly #host: ConnectionHost | undefined;
   /** @internal */
@@ -108,18 +63,9 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   /** They want more flushed than the request under way will answer for. */
   #nextFlushWaiters = new Waiters<void>();
 
-  readonly #inbound = new InboundQueue();
+  readonly #flow: InboundFlow;
   #assembly: MessageAssembly | undefined;
-  /** Nothing goes out before whoever opened the connection has had a chance to listen. */
-  #started = false;
-  #paused = false;
-  /** Set by resume(): messages without a listener are dropped, not kept. */
-  #discards = false;
   #readingStopped = false;
-  #flowing = false;
-  readonly #iterators = new Set<() => void>();
-  #unread = 0;
-
   #windDown = false;
   #end: 'open' | 'received' | 'emitted' = 'open';
   #closeEvent: CloseEvent | undefined;
@@ -144,6 +90,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#maxMessage = table.maxMessage(slot);
     this.#highWater = table.highWater(slot);
     this.#overflowLimit = table.overflowLimit(slot);
+    this.#flow = new InboundFlow(this);
     (this as EventEmitter).on('newListener', onNewListener);
   }
 
@@ -299,22 +246,18 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** No more messages until `resume()`; the socket is not read meanwhile. Thread: app. */
   pause(): this {
-    this.#paused = true;
-    this.#discards = false;
-    this.#updateReading();
+    this.#flow.pause();
     return this;
   }
 
   /** Messages again. From now on messages that nobody listens for are dropped, as by a `net.Socket`. Thread: app. */
   resume(): this {
-    this.#paused = false;
-    this.#discards = true;
-    this.#flowSoon();
+    this.#flow.resume();
     return this;
   }
 
   isPaused(): boolean {
-    return this.#paused;
+    return this.#flow.isPaused;
   }
 
   /**
@@ -323,27 +266,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
    * connection broke. Leaving the loop early leaves the connection open. Thread: app.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
-    let wake = (): void => {};
-    const iterator = (): void => wake();
-    this.#iterators.add(iterator);
-    try {
-      for (;;) {
-        const message = this.#paused ? undefined : this.#inbound.shift();
-        if (message !== undefined) {
-          this.#updateReading();
-          yield message;
-          continue;
-        }
-        this.#flow();
-        if (this.#end === 'emitted' || this.#closeEmitted) break;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    } finally {
-      this.#iterators.delete(iterator);
-      this.#flowSoon();
-    }
+    yield* this.#flow.iterate(() => this.#end === 'emitted' || this.#closeEmitted);
     const reason = this.#closeEvent?.reason;
     if (reason !== undefined && !ORDERLY.has(reason)) throw this.#closedError('The iteration');
   }
@@ -363,6 +286,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   destroy(): void {
     if (this.state === 'closed') return;
     this.#destroyed = true;
+    this.#flow.cut();
     this.#context.commands.destroy(this.slot, this.generation, 'local-destroy');
   }
 
@@ -370,23 +294,12 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal Events may go out from now on. */
   start(): void {
-    this.#started = true;
-    this.#flow();
+    this.#flow.start();
   }
 
   /** @internal */
   receive(message: Buffer): void {
-    if (this.#destroyed) {
-      this.#unread++;
-      return;
-    }
-    if (this.#inbound.isEmpty && this.#takesMessages()) {
-      this.#emitMessage(message);
-      return;
-    }
-    this.#inbound.push(this.borrows ? Buffer.from(message) : message);
-    this.#updateReading();
-    this.#wakeIterators();
+    this.#flow.push(this.borrows && !this.#flow.isDirect ? Buffer.from(message) : message);
   }
 
   /** @internal @param length the whole message's, with its first piece */
@@ -401,13 +314,13 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   /** @internal */
   receiveEnd(): void {
     this.#end = 'received';
-    this.#flow();
+    this.#flow.flow();
   }
 
   /** @internal */
   receiveWindDown(): void {
     this.#windDown = true;
-    this.#flow();
+    this.#flow.flow();
   }
 
   /** @internal */
@@ -436,55 +349,30 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#flushWaiters.rejectAll(this.#closedError('flush()'));
     this.#nextFlushWaiters.rejectAll(this.#closedError('flush()'));
     this.#host?.onEnded();
-    this.#flow();
+    this.#flow.flow();
   }
 
   /** @internal It is closed, and the application will not take what has been received any more. */
   finish(): void {
-    this.#destroyed = true;
-    this.#flow();
+    this.#flow.cut();
+    this.#flow.flow();
   }
 
-  // ---- the flow of events to the application ----
+  // ---- what the flow asks ----
 
-  /** Hands out what waits, as far as the application takes it: first messages, then what came behind them. */
-  #flow(): void {
-    // A handler that resumes or listens gets here again: the outer call goes on.
-    if (this.#flowing || !(this.#started || this.#destroyed)) return;
-    this.#flowing = true;
-    try {
-      while (this.#takesMessages()) {
-        const message = this.#inbound.shift();
-        if (message === undefined) break;
-        this.#emitMessage(message);
-      }
-      if (this.#destroyed) this.#unread += this.#inbound.clear();
-      this.#updateReading();
-      if (this.#destroyed || (!this.#paused && (this.#inbound.isEmpty || this.#isUnheard()))) this.#emitEnd();
-    } finally {
-      this.#flowing = false;
-      this.#wakeIterators();
-      // A handler threw: what is behind its message goes out without it.
-      if (!this.#inbound.isEmpty && this.#takesMessages()) this.#flowSoon();
-    }
+  /** @internal */
+  hasListener(): boolean {
+    return this.listenerCount('message') > 0 || this.#host?.hasMessageListener() === true;
   }
 
-  #takesMessages(): boolean {
-    return this.#started && !this.#paused && !this.#destroyed && this.#iterators.size === 0 && !this.#isUnheard();
-  }
-
-  /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */
-  #isUnheard(): boolean {
-    if (this.#discards || this.#iterators.size > 0) return false;
-    return this.listenerCount('message') === 0 && this.#host?.hasMessageListener() !== true;
-  }
-
-  #emitMessage(message: Buffer): void {
+  /** @internal */
+  emitMessage(message: Buffer): void {
     this.#host?.onMessage(this, message, FRESH);
     this.emit('message', message, FRESH);
   }
 
-  #emitEnd(): void {
+  /** @internal */
+  emitBehindMessages(): void {
     if (this.#windDown) {
       this.#windDown = false;
       this.#shutdown('server-close');
@@ -500,7 +388,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     const { reason, unsentBytes, error } = this.#closeEvent;
     const detail: CloseDetail = {
       unsentBytes,
-      unreadMessages: this.#unread,
+      unreadMessages: this.#flow.unread,
       ...(error !== undefined && { error: fromErrorData(error) }),
     };
     try {
@@ -510,26 +398,17 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     }
   }
 
-  /** Lets the present handler, or whoever is adding a listener, finish first. */
-  #flowSoon(): void {
-    queueMicrotask(() => this.#flow());
-  }
-
-  #wakeIterators(): void {
-    for (const wake of this.#iterators) wake();
-  }
-
-  #updateReading(): void {
-    const stop = this.#paused || this.#inbound.isFull;
-    if (stop === this.#readingStopped || this.state === 'closed') return;
-    this.#readingStopped = stop;
-    if (stop) this.#context.commands.pause(this.slot, this.generation);
+  /** @internal */
+  onReading(stopped: boolean): void {
+    if (stopped === this.#readingStopped || this.state === 'closed') return;
+    this.#readingStopped = stopped;
+    if (stopped) this.#context.commands.pause(this.slot, this.generation);
     else this.#context.commands.resume(this.slot, this.generation);
   }
 
   /** @internal A first listener sets free what has waited for one. */
   listenerAdded(): void {
-    if (!this.#inbound.isEmpty) this.#flowSoon();
+    this.#flow.listenerAdded();
   }
 
   // ----

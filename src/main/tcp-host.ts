@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events';
 import type { CloseReason } from '../shared/close-reason.js';
+import type { CloseDetail, MessageInfo } from './connection-events.js';
+import type { ConnectionHost } from './connection-host.js';
 import type { ConnectionOptions } from './options.js';
-import type { CloseDetail, ConnectionHost, MessageInfo, TcpConnection } from './tcp-connection.js';
+import type { TcpConnection } from './tcp-connection.js';
 import { Waiters } from './waiters.js';
 
 /** What servers and clients tell of their connections. */

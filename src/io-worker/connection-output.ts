@@ -1,0 +1,144 @@
+import type { SharedMemory } from '../shared/shared-memory.js';
+import type { Chunk, ChunkPool } from './chunk-pool.js';
+import { OutputBuffer } from './output-buffer.js';
+import type { PlainSocket } from './plain-socket.js';
+
+/** One write takes about this much, so that credit comes back while a long queue drains. */
+const WRITE_BYTES = 256 * 1024;
+/** One connection writes at most this often in a turn, if the kernel takes it all. */
+const WRITES_PER_TURN = 4;
+
+/** What an output tells its connection. */
+export interface OutputOwner {
+  /** Call `flush` at the end of the turn. */
+  onOutput(): void;
+  /** The kernel has taken that much. */
+  onSent(bytes: number): void;
+  /** All that had been appended when `notifyFlushed` was called is with the kernel. */
+  onFlushed(): void;
+}
+
+/** The way from the command ring to the socket: gathers what a turn brings, writes it at once, and knows how far it came. */
+export class ConnectionOutput {
+  readonly #socket: PlainSocket;
+  readonly #owner: OutputOwner;
+  readonly #buffer: OutputBuffer;
+  #writing: readonly Chunk[] | undefined;
+  #writingBytes = 0;
+  /** All bytes ever appended, and of those all that the kernel has. */
+  #appended = 0;
+  #written = 0;
+  /** Who asked for it is told when `#written` gets here; -1: nobody has. */
+  #flushAt = -1;
+  /** Pieces of messages that are longer than a record, by the lane that they come from. */
+  readonly #parts = new Map<unknown, Buffer[]>();
+  #partBytes = 0;
+  #finishing = false;
+  #finished = false;
+
+  constructor(socket: PlainSocket, pool: ChunkPool, owner: OutputOwner) {
+    this.#socket = socket;
+    this.#owner = owner;
+    this.#buffer = new OutputBuffer(pool);
+  }
+
+  /** Bytes that the kernel has taken. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** Bytes that have been appended and that the kernel does not have. */
+  get unwritten(): number {
+    return this.#appended - this.#written + this.#partBytes;
+  }
+
+  append(memory: SharedMemory, offset: number, length: number): void {
+    this.#buffer.append(memory, offset, length);
+    this.#appended += length;
+    this.#owner.onOutput();
+  }
+
+  /** Appends bytes that are the output's from now on. */
+  appendOwned(bytes: Buffer): void {
+    this.#buffer.appendOwned(bytes);
+    this.#appended += bytes.length;
+    this.#owner.onOutput();
+  }
+
+  /** A message that comes in pieces is appended when it is whole, so that those of two threads do not mix. */
+  appendPart(lane: unknown, memory: SharedMemory, offset: number, length: number, isLast: boolean): void {
+    const piece = Buffer.allocUnsafeSlow(length);
+    memory.copyOut(offset, length, piece, 0);
+    const parts = this.#parts.get(lane) ?? [];
+    parts.push(piece);
+    this.#partBytes += length;
+    this.#parts.set(lane, parts);
+    if (!isLast) return;
+    this.#parts.delete(lane);
+    for (const part of parts) {
+      this.#partBytes -= part.length;
+      this.appendOwned(part);
+    }
+  }
+
+  /** FIN behind everything that has been appended. */
+  finish(): void {
+    this.#finishing = true;
+    this.#owner.onOutput();
+  }
+
+  notifyFlushed(): void {
+    this.#flushAt = this.#appended;
+    this.#checkFlushed();
+  }
+
+  /** Writes what has gathered. */
+  flush(): void {
+    for (let writes = 0; this.#writing === undefined; writes++) {
+      if (this.#buffer.bytes === 0) {
+        if (this.#finishing && !this.#finished) {
+          this.#finished = true;
+          this.#socket.end();
+        }
+        return;
+      }
+      if (writes === WRITES_PER_TURN) {
+        this.#owner.onOutput();
+        return;
+      }
+      const chunks = this.#buffer.take(WRITE_BYTES);
+      this.#writing = chunks;
+      this.#writingBytes = chunks.reduce((sum, chunk) => sum + chunk.end - chunk.start, 0);
+      if (this.#socket.write(chunks)) this.#noteWritten(chunks);
+    }
+  }
+
+  /** The kernel has taken the rest of a write that it did not take at once. */
+  onWritten(): void {
+    if (this.#writing === undefined) return;
+    this.#noteWritten(this.#writing);
+    this.#owner.onOutput();
+  }
+
+  /** Drops what has not been written. A write that is under way keeps its chunks: the kernel may still read them. */
+  clear(): void {
+    this.#buffer.clear();
+    this.#parts.clear();
+    this.#writing = undefined;
+  }
+
+  #noteWritten(chunks: readonly Chunk[]): void {
+    const bytes = this.#writingBytes;
+    this.#writing = undefined;
+    this.#buffer.release(chunks);
+    this.#written += bytes;
+    this.#owner.onSent(bytes);
+    this.#checkFlushed();
+  }
+
+  #checkFlushed(): void {
+    if (this.#flushAt === -1 || this.#written < this.#flushAt) return;
+    this.#flushAt = -1;
+    this.#owner.onFlushed();
+  }
+}

@@ -1,0 +1,27 @@
+import type { CloseReason } from '../shared/close-reason.js';
+
+export interface MessageInfo {
+  /** True if another thread may have handled this message before it died. In this version always false. */
+  readonly redelivered: boolean;
+}
+
+export interface CloseDetail {
+  /** Encoded bytes (frame headers included) that `send()` had accepted and that never got to the kernel. */
+  readonly unsentBytes: number;
+  /** Messages that had been received and that the application had not taken when they were dropped. */
+  readonly unreadMessages: number;
+  /** What went wrong, if anything did. */
+  readonly error?: Error;
+}
+
+export interface ConnectionEvents {
+  message: [data: Buffer, info: MessageInfo];
+  /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
+  drain: [];
+  /** The peer has ended its side: there will be no more messages. */
+  end: [];
+  /** Always the last event. */
+  close: [reason: CloseReason, detail: CloseDetail];
+}
+
+export type ConnectionState = 'open' | 'closing' | 'closed';

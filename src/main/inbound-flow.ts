@@ -1,0 +1,162 @@
+import { InboundQueue } from './inbound-queue.js';
+
+/** The connection that the messages are for. */
+export interface FlowOwner {
+  /** Somebody listens for messages. */
+  hasListener(): boolean;
+  emitMessage(message: Buffer): void;
+  /** Nothing is in front of what comes behind the messages: 'end', 'close'. */
+  emitBehindMessages(): void;
+  /** The socket is not to be read, or again. */
+  onReading(stopped: boolean): void;
+}
+
+/**
+ * Hands messages to the application when it takes them, and what comes behind them only after them.
+ *
+ * A message goes straight to the listeners if nothing stands in its way. Otherwise it waits: before whoever opened the
+ * connection has had a chance to listen, while the connection is paused, while nobody listens, and behind other messages.
+ * An iteration takes messages one by one, in place of the listeners.
+ */
+export class InboundFlow {
+  readonly #owner: FlowOwner;
+  readonly #queue = new InboundQueue();
+  readonly #iterators = new Set<() => void>();
+  #started = false;
+  #paused = false;
+  /** resume() has been called: messages that nobody listens for are dropped, not kept. */
+  #discards = false;
+  /** No messages any more: those that come are only counted. */
+  #cut = false;
+  #unread = 0;
+  #flowing = false;
+
+  constructor(owner: FlowOwner) {
+    this.#owner = owner;
+  }
+
+  get isPaused(): boolean {
+    return this.#paused;
+  }
+
+  /** Messages that came and were never taken, because the flow was cut. */
+  get unread(): number {
+    return this.#unread;
+  }
+
+  /** Messages can be taken straight, without being kept: they need not be copied. */
+  get isDirect(): boolean {
+    return this.#queue.isEmpty && this.#takesMessages();
+  }
+
+  start(): void {
+    this.#started = true;
+    this.flow();
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#discards = false;
+    this.#updateReading();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#discards = true;
+    this.#flowSoon();
+  }
+
+  /** A listener has been added. */
+  listenerAdded(): void {
+    if (!this.#queue.isEmpty) this.#flowSoon();
+  }
+
+  /** Drops what waits and what comes. */
+  cut(): void {
+    this.#cut = true;
+    this.#unread += this.#queue.clear();
+  }
+
+  /** Takes a message that need not be kept (`isDirect`) or may be. */
+  push(message: Buffer): void {
+    if (this.#cut) {
+      this.#unread++;
+      return;
+    }
+    if (this.isDirect) {
+      this.#owner.emitMessage(message);
+      return;
+    }
+    this.#queue.push(message);
+    this.#updateReading();
+    this.#wakeIterators();
+  }
+
+  /** Hands out what waits, as far as the application takes it. */
+  flow(): void {
+    // A handler that resumes or listens gets here again: the outer call goes on.
+    if (this.#flowing || !(this.#started || this.#cut)) return;
+    this.#flowing = true;
+    try {
+      while (this.#takesMessages()) {
+        const message = this.#queue.shift();
+        if (message === undefined) break;
+        this.#owner.emitMessage(message);
+      }
+      this.#updateReading();
+      if (this.#cut || (!this.#paused && (this.#queue.isEmpty || this.#isUnheard()))) this.#owner.emitBehindMessages();
+    } finally {
+      this.#flowing = false;
+      this.#wakeIterators();
+      // A handler threw: what is behind its message goes out without it.
+      if (!this.#queue.isEmpty && this.#takesMessages()) this.#flowSoon();
+    }
+  }
+
+  /** @param isOver true once no message can come any more */
+  async *iterate(isOver: () => boolean): AsyncGenerator<Buffer, void, undefined> {
+    let wake = (): void => {};
+    const iterator = (): void => wake();
+    this.#iterators.add(iterator);
+    try {
+      for (;;) {
+        const message = this.#paused ? undefined : this.#queue.shift();
+        if (message !== undefined) {
+          this.#updateReading();
+          yield message;
+          continue;
+        }
+        this.flow();
+        if (isOver()) return;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      this.#iterators.delete(iterator);
+      this.#flowSoon();
+    }
+  }
+
+  #takesMessages(): boolean {
+    return this.#started && !this.#paused && !this.#cut && this.#iterators.size === 0 && !this.#isUnheard();
+  }
+
+  /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */
+  #isUnheard(): boolean {
+    return !this.#discards && this.#iterators.size === 0 && !this.#owner.hasListener();
+  }
+
+  /** Lets the present handler, or whoever is adding a listener, finish first. */
+  #flowSoon(): void {
+    queueMicrotask(() => this.flow());
+  }
+
+  #wakeIterators(): void {
+    for (const wake of this.#iterators) wake();
+  }
+
+  #updateReading(): void {
+    this.#owner.onReading(this.#paused || this.#queue.isFull);
+  }
+}
