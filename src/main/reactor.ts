@@ -12,7 +12,7 @@ import { IO_SLEEP_WORD, Registry, registryCounter } from '../shared/registry.js'
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
-import { AppLane, type LaneListener } from './app-lane.js';
+import { AppLane } from './app-lane.js';
 import { CommandWriter } from './command-writer.js';
 import type { ConnectionContext } from './connection-host.js';
 import { type ControlValue, IoWorkerThread } from './io-worker-thread.js';
@@ -47,7 +47,7 @@ const LANE = 0;
  *
  * Keeps the process alive while it has servers or connections, unless `unref()` says otherwise.
  */
-export class Reactor extends EventEmitter<ReactorEvents> implements LaneListener {
+export class Reactor extends EventEmitter<ReactorEvents> {
   readonly #registry: Registry;
   readonly #thread: IoWorkerThread;
   readonly #lane: AppLane;

@@ -2,13 +2,13 @@ import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
-import { type ConnectionTable, codecTrait, slotState } from '../shared/connection-table.js';
+import { codecTrait, slotState } from '../shared/connection-table.js';
 import type { CloseEvent, ConnectionAddresses, FinalCounts } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
-import { type FlowOwner, InboundFlow } from './inbound-flow.js';
+import { InboundFlow } from './inbound-flow.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkWait } from './option-checks.js';
 import type { WaitOptions } from './options.js';
@@ -40,7 +40,7 @@ const ORDERLY: ReadonlySet<CloseReason> = new Set([
  * while the connection is paused, messages wait: up to 256 KiB and what is already under way, then the socket is not read.
  * 'end' and 'close' come behind the messages.
  */
-export class TcpConnection extends EventEmitter<ConnectionEvents> implements AsyncIterable<Buffer>, FlowOwner {
+export class TcpConnection extends EventEmitter<ConnectionEvents> implements AsyncIterable<Buffer> {
   readonly #context: ConnectionContext;
   readonly #host: ConnectionHost | undefined;
   /** @internal */

@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { CloseDetail, MessageInfo } from './connection-events.js';
-import type { ConnectionHost } from './connection-host.js';
 import type { ConnectionOptions } from './options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { Waiters } from './waiters.js';
@@ -17,7 +16,7 @@ export interface HostEvents {
 }
 
 /** What a server and a client have in common: connections, and listeners for all of them. */
-export abstract class TcpHost extends EventEmitter<HostEvents> implements ConnectionHost {
+export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** Unique among the servers and clients of the reactor, in every thread. */
   readonly id: number;
   /** @internal */
@@ -92,6 +91,7 @@ export abstract class TcpHost extends EventEmitter<HostEvents> implements Connec
   /** @internal A connection has been opened; `attempt` names the connect() it answers. */
   abstract onOpen(connection: TcpConnection, attempt: number): void;
 
+  /** @internal */
   protected add(connection: TcpConnection): void {
     this.#connections.add(connection);
     this.#open++;
