@@ -55,7 +55,7 @@ export class Connector {
     return connection.id;
   }
 
-  abort(): void {
-    this.#fail?.(new ReactorError('ERR_REACTOR_ABORTED', 'The attempt to connect was aborted'));
+  abort(error: ReactorError): void {
+    this.#fail?.(error);
   }
 }

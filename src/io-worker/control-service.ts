@@ -57,14 +57,16 @@ export class ControlService implements IoWorkerControl {
   }
 
   abortConnect(attempt: number): ControlResult<void> {
-    return settle(async () => this.#connectors.get(attempt)?.abort());
+    const error = new ReactorError('ERR_REACTOR_ABORTED', 'The attempt to connect was aborted');
+    return settle(async () => this.#connectors.get(attempt)?.abort(error));
   }
 
   close(drainMs: number): ControlResult<void> {
     return settle(async () => {
       for (const acceptor of this.#acceptors.values()) acceptor.stop();
       this.#acceptors.clear();
-      for (const connector of this.#connectors.values()) connector.abort();
+      const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
+      for (const connector of this.#connectors.values()) connector.abort(closed);
       await windDown([...this.#loop.slots], 'reactor-close', drainMs);
     });
   }

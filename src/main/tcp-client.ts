@@ -51,7 +51,7 @@ export class TcpClient extends TcpHost {
     checkConnect(options);
     const { host = 'localhost', port, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, signal } = options;
     throwIfAborted(signal);
-    if (this.#closing !== undefined) throw new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
+    this.#throwIfClosed();
     const attempt = this.#backend.nextAttempt();
     const onAbort = (): void => this.#backend.abort(attempt);
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -65,6 +65,7 @@ export class TcpClient extends TcpHost {
       });
     } catch (error) {
       throwIfAborted(signal);
+      this.#throwIfClosed();
       // It was made where the answer arrived; the caller wants to see who called.
       if (error instanceof Error) Error.captureStackTrace(error);
       throw error;
@@ -86,6 +87,10 @@ export class TcpClient extends TcpHost {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #throwIfClosed(): void {
+    if (this.#closing !== undefined) throw new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
   }
 
   async #shutDown(drainMs: number): Promise<void> {
