@@ -1,6 +1,6 @@
 import type { ConnectionId } from '../shared/connection-id.js';
 import type { ConnectRequest } from '../shared/control-protocol.js';
-import { ReactorError } from '../shared/reactor-error.js';
+import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import { registryCounter } from '../shared/registry.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
@@ -32,9 +32,8 @@ export class Connector {
           );
         }, timeoutMs);
         this.#socket.socket.once('connect', resolve);
-        this.#socket.socket.once('error', (error: NodeJS.ErrnoException) => {
-          // Several addresses were tried: the error has a code, and no message of its own.
-          const message = `Cannot connect to ${host}:${port}: ${error.message || error.code}`;
+        this.#socket.socket.once('error', (error) => {
+          const message = `Cannot connect to ${host}:${port}: ${toErrorData(error).message}`;
           reject(new ReactorError('ERR_REACTOR_CONNECT_FAILED', message, { cause: error }));
         });
       });

@@ -90,6 +90,7 @@ export class FrameDecoder implements Decoder {
   incomplete(): string | undefined {
     switch (this.#state) {
       case state.FRAME:
+      case state.READY:
         return undefined;
       case state.STREAM:
       case state.SKIP:
@@ -204,12 +205,13 @@ export class FrameDecoder implements Decoder {
     const streamed = kind === frameKind.DATA && total > ASSEMBLE_LIMIT;
     if (streamed || (kind !== frameKind.DATA && !isControl(kind))) {
       // Only the header is stored: the rest is treated as if it had come in one piece.
+      const start = position - FRAME_HEADER_BYTES;
+      const until = Math.min(end, start + total);
       if (streamed) {
-        if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, bytes, position, position)) return position;
+        if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, bytes, position, until)) return position;
       } else this.#sink.ignored(kind);
       this.#dropPartial();
-      this.#begin(streamed ? state.STREAM : state.SKIP, total, 0, FRAME_HEADER_BYTES);
-      return position;
+      return this.#begin(streamed ? state.STREAM : state.SKIP, total, start, until);
     }
     const until = Math.min(end, position + total - this.#have);
     this.#append(bytes, position, until, total);

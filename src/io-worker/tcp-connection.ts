@@ -206,7 +206,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
     // Something waits if the socket was read once more before the pause took effect.
     const decoded = this.#outbox.isEmpty ? this.#decode(bytes, length) : 0;
-    if (!this.#outbox.isEmpty && !this.#closed) this.#outbox.keepInput(bytes.subarray(decoded, length));
+    if (decoded < length && !this.#closed) this.#outbox.keepInput(bytes.subarray(decoded, length));
   }
 
   onWritten(): void {
@@ -302,7 +302,10 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
   /** Whatever a peer sends, and whatever defect it may uncover, ends this connection at worst. */
   #decode(bytes: Uint8Array, length: number): number {
     try {
-      return this.#decoder.decode(bytes, 0, length);
+      const decoded = this.#decoder.decode(bytes, 0, length);
+      if (decoded < length && this.#outbox.isEmpty && !this.#closed)
+        throw new Error('It left bytes that nobody waits for');
+      return decoded;
     } catch (error) {
       const defect = new ReactorError('ERR_REACTOR_INTERNAL', 'The decoder failed', { cause: error });
       this.#close('protocol-error', defect);

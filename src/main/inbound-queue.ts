@@ -1,14 +1,16 @@
-/** From this many bytes on the socket is not read any more ... */
+/** Above either of these the socket is not read any more: empty messages cost memory, too ... */
 const STOP_BYTES = 256 * 1024;
-/** ... until as few are left. */
+const STOP_MESSAGES = 16_384;
+/** ... until no more than these are left. */
 const RESUME_BYTES = 64 * 1024;
+const RESUME_MESSAGES = 4096;
 
 /**
  * Messages that came before the application could take them: it has paused the connection, has no listener yet, or takes
  * them one by one with `for await`. Bounded by not reading the socket: what is in the event ring at that moment still comes.
  */
 export class InboundQueue {
-  #messages: Buffer[] = [];
+  #messages: (Buffer | undefined)[] = [];
   #head = 0;
   #bytes = 0;
   #full = false;
@@ -25,7 +27,7 @@ export class InboundQueue {
   push(message: Buffer): void {
     this.#messages.push(message);
     this.#bytes += message.length;
-    if (this.#bytes > STOP_BYTES) this.#full = true;
+    if (this.#bytes > STOP_BYTES || this.#count > STOP_MESSAGES) this.#full = true;
   }
 
   peek(): Buffer | undefined {
@@ -35,9 +37,10 @@ export class InboundQueue {
   shift(): Buffer | undefined {
     const message = this.#messages[this.#head];
     if (message === undefined) return undefined;
-    this.#head++;
+    // It is the application's now: the queue must not keep it in memory.
+    this.#messages[this.#head++] = undefined;
     this.#bytes -= message.length;
-    if (this.#bytes <= RESUME_BYTES) this.#full = false;
+    if (this.#bytes <= RESUME_BYTES && this.#count <= RESUME_MESSAGES) this.#full = false;
     if (this.#head === this.#messages.length || this.#head > 1024) {
       this.#messages = this.#messages.slice(this.#head);
       this.#head = 0;
@@ -45,9 +48,13 @@ export class InboundQueue {
     return message;
   }
 
+  get #count(): number {
+    return this.#messages.length - this.#head;
+  }
+
   /** Returns how many it drops. */
   clear(): number {
-    const dropped = this.#messages.length - this.#head;
+    const dropped = this.#count;
     this.#messages = [];
     this.#head = 0;
     this.#bytes = 0;

@@ -52,12 +52,12 @@ function nested<T>(checks: Checks<T>): Check {
   };
 }
 
-const limits: Checks<LimitOptions> = { maxFrameBytes: integer(256, 1024 * MIB) };
+const limits: Checks<LimitOptions> = { maxFrameBytes: integer(256, 512 * MIB) };
 
 const connection: Checks<ConnectionOptions> = {
   codec: oneOf('frame', 'raw'),
   messages: oneOf('copy', 'borrow'),
-  highWaterMark: integer(1, 64 * MIB),
+  highWaterMark: integer(1, 32 * MIB),
   overflow: oneOf('close', 'drop'),
   limits: nested(limits),
   shutdownTimeoutMs: integer(1, DAY_MS),
@@ -92,7 +92,7 @@ const wait: Checks<WaitOptions> = { signal: abortSignal };
 
 function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = ''): void {
   const what = prefix === '' ? 'its options' : `option '${prefix.slice(0, -1)}'`;
-  if (typeof options !== 'object' || options === null) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: ${what} must be an object, got ${show(options)}`);
   }
   for (const [name, value] of Object.entries(options)) {

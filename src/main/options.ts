@@ -22,7 +22,7 @@ export interface ConnectionOptions {
   messages?: 'copy' | 'borrow';
   /**
    * Bytes that may wait to be sent on a connection before `send()` answers false; 'drain' comes at half of it.
-   * Default 1 MiB; 1 to 64 MiB.
+   * Default 1 MiB; 1 byte to 32 MiB.
    */
   highWaterMark?: number;
   /**
@@ -48,7 +48,7 @@ export interface LimitOptions {
   /**
    * The largest length that a frame may announce, in bytes. It counts kind and flags: the longest message is 2 bytes
    * shorter. A peer that announces more is closed with reason 'frame-too-large' before anything is allocated; a `send()` of
-   * more throws. Default 16 MiB; 256 to 1 GiB.
+   * more throws. Default 16 MiB; 256 bytes to 512 MiB.
    */
   maxFrameBytes?: number;
 }

@@ -2,8 +2,8 @@ import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
-import { codecTrait, slotState } from '../shared/connection-table.js';
-import type { CloseEvent, ConnectionAddresses, FinalCounts } from '../shared/event-record.js';
+import { type ConnectionCounts, codecTrait, slotState } from '../shared/connection-table.js';
+import type { CloseEvent, ConnectionAddresses } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
@@ -14,7 +14,7 @@ import { checkWait } from './option-checks.js';
 import type { WaitOptions } from './options.js';
 import { Waiters } from './waiters.js';
 
-const NO_COUNTS: FinalCounts = Object.freeze({
+const NO_COUNTS: ConnectionCounts = Object.freeze({
   lastReceivedAt: 0,
   bytesReceived: 0,
   bytesSent: 0,
@@ -436,7 +436,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     return new ReactorError('ERR_REACTOR_CONNECTION_CLOSED', message, options);
   }
 
-  #counts(): FinalCounts {
+  #counts(): ConnectionCounts {
     if (this.#closeEvent !== undefined) return this.#closeEvent.counts;
     const { table } = this.#context;
     const counts = table.counts(this.slot);

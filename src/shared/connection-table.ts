@@ -1,5 +1,4 @@
 import { MAX_GENERATION, MAX_SLOTS } from './connection-id.js';
-import type { FinalCounts } from './event-record.js';
 import { SharedMemory } from './shared-memory.js';
 
 /**
@@ -23,6 +22,8 @@ import { SharedMemory } from './shared-memory.js';
  * BUFFERED belongs to the slot, not to the connection, and is never reset. Each sender adds what it puts into its ring,
  * and the io worker subtracts exactly that, when the bytes are with the kernel or when it drops them because their
  * connection is gone. A reset on reuse would race with a sender that has just added for the previous connection.
+ *
+ * It is an int32: the limits on options keep what one connection may buffer far below 2 GiB.
  *
  * The f64 columns are for people and metrics: one writer, plain accesses, and on a 32-bit machine a reader might see one
  * half-written.
@@ -64,6 +65,16 @@ export interface SlotSettings {
   readonly maxMessageBytes: number;
   readonly codec: CodecTrait;
   readonly dropOnOverflow: boolean;
+}
+
+/** What has passed through one connection. */
+export interface ConnectionCounts {
+  /** ms since the epoch, 0: never */
+  readonly lastReceivedAt: number;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly messagesReceived: number;
+  readonly droppedMessages: number;
 }
 
 export class ConnectionTable {
@@ -195,7 +206,7 @@ export class ConnectionTable {
   }
 
   /** All counts of the connection that has the slot. */
-  counts(slot: number): FinalCounts {
+  counts(slot: number): ConnectionCounts {
     const double = (column: number): number => this.#doubles[slot * SLOT_DOUBLES + column] as number;
     return {
       lastReceivedAt: double(slotDouble.LAST_RECEIVED),

@@ -1,4 +1,5 @@
 import { type CloseReason, closeReasonCode, closeReasonOf } from './close-reason.js';
+import type { ConnectionCounts } from './connection-table.js';
 import { type ErrorData, toErrorData } from './reactor-error.js';
 
 /**
@@ -84,21 +85,12 @@ export function decodeOpen(payload: Buffer): OpenEvent {
   };
 }
 
-/** What the connection table said of a connection at its end: its slot may be another's by the time the event is read. */
-export interface FinalCounts {
-  /** ms since the epoch, 0: never */
-  readonly lastReceivedAt: number;
-  readonly bytesReceived: number;
-  readonly bytesSent: number;
-  readonly messagesReceived: number;
-  readonly droppedMessages: number;
-}
-
 export interface CloseEvent {
   readonly reason: CloseReason;
   /** Bytes that send() had accepted and the kernel never got. */
   readonly unsentBytes: number;
-  readonly counts: FinalCounts;
+  /** As the table had them: by the time the event is read, its slot may be another's. */
+  readonly counts: ConnectionCounts;
   readonly error?: ErrorData;
 }
 

@@ -42,22 +42,31 @@ export class ReactorError extends Error {
   }
 }
 
-export function toErrorData(error: unknown): ErrorData {
+/** Causes may go in circles. */
+const MAX_CAUSES = 8;
+
+export function toErrorData(error: unknown, depth = 0): ErrorData {
   if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
-  const { name, message, code, syscall, errno, address, port, cause } = error as NodeJS.ErrnoException & {
+  const { name, code, syscall, errno, address, port, cause } = error as NodeJS.ErrnoException & {
     address?: string;
     port?: number;
   };
   return {
     name,
-    message,
-    ...(code !== undefined && { code }),
+    message: messageOf(error),
+    ...(typeof code === 'string' && { code }),
     ...(syscall !== undefined && { syscall }),
     ...(errno !== undefined && { errno }),
     ...(address !== undefined && { address }),
     ...(port !== undefined && { port }),
-    ...(cause !== undefined && { cause: toErrorData(cause) }),
+    ...(cause !== undefined && depth < MAX_CAUSES && { cause: toErrorData(cause, depth + 1) }),
   };
+}
+
+/** Of several addresses that were tried, each has an error of its own, and the one around them has no message. */
+function messageOf(error: Error): string {
+  if (error.message !== '' || !(error instanceof AggregateError)) return error.message;
+  return error.errors.map((each) => (each instanceof Error ? each.message : String(each))).join('; ');
 }
 
 /** The same error again in this thread: a ReactorError if it was one, otherwise an Error with the system's fields. */
