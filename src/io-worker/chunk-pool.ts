@@ -12,6 +12,8 @@ export interface Chunk {
   end: number;
   /** Index of the pool it returns to; -1 for memory that is not the pool's. */
   readonly pool: number;
+  /** A frame of this side's own (hello, pong): no sender was charged for it. */
+  readonly own?: boolean;
 }
 
 /** Memory for output, used again and again: what a busy connection sends must not become garbage. */

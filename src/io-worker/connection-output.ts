@@ -8,12 +8,15 @@ const WRITE_BYTES = 256 * 1024;
 /** One connection writes at most this often in a turn, if the kernel takes it all. */
 const WRITES_PER_TURN = 4;
 
+/** Own frames (hello, pongs) that may wait. */
+const MAX_OWN_BYTES = 16 * 1024;
+
 /** What an output tells its connection. */
 export interface OutputOwner {
   /** Call `flush` at the end of the turn. */
   onOutput(): void;
-  /** The kernel has taken that much. */
-  onSent(bytes: number): void;
+  /** The kernel has taken that much, `own` of it this side's own frames. */
+  onSent(bytes: number, own: number): void;
   /** All that had been appended when `notifyFlushed` was called is with the kernel. */
   onFlushed(): void;
 }
@@ -25,9 +28,12 @@ export class ConnectionOutput {
   readonly #buffer: OutputBuffer;
   #writing: readonly Chunk[] | undefined;
   #writingBytes = 0;
+  #writingOwn = 0;
   /** All bytes ever appended, and of those all that the kernel has. */
   #appended = 0;
   #written = 0;
+  /** Bytes of this side's own frames that the kernel does not have. */
+  #ownBytes = 0;
   /** Who asked for it is told when `#written` gets here; -1: nobody has. */
   #flushAt = -1;
   /** Pieces of messages that are longer than a record, by the lane that they come from. */
@@ -47,9 +53,9 @@ export class ConnectionOutput {
     return this.#written;
   }
 
-  /** Bytes that have been appended and that the kernel does not have. */
+  /** Bytes that senders were charged for and that the kernel does not have. */
   get unwritten(): number {
-    return this.#appended - this.#written + this.#partBytes;
+    return this.#appended - this.#written - this.#ownBytes + this.#partBytes;
   }
 
   append(memory: SharedMemory, offset: number, length: number): void {
@@ -58,11 +64,14 @@ export class ConnectionOutput {
     this.#owner.onOutput();
   }
 
-  /** Appends bytes that are the output's from now on. */
-  appendOwned(bytes: Buffer): void {
-    this.#buffer.appendOwned(bytes);
-    this.#appended += bytes.length;
+  /** Appends a frame of this side's own. False: too many wait already, as when a peer asks and does not read the answers. */
+  appendOwn(frame: Buffer): boolean {
+    if (this.#ownBytes + frame.length > MAX_OWN_BYTES) return false;
+    this.#buffer.appendOwned(frame, true);
+    this.#appended += frame.length;
+    this.#ownBytes += frame.length;
     this.#owner.onOutput();
+    return true;
   }
 
   /** A message that comes in pieces is appended when it is whole, so that those of two threads do not mix. */
@@ -76,9 +85,11 @@ export class ConnectionOutput {
     if (!isLast) return;
     this.#parts.delete(lane);
     for (const part of parts) {
+      this.#buffer.appendOwned(part);
       this.#partBytes -= part.length;
-      this.appendOwned(part);
+      this.#appended += part.length;
     }
+    this.#owner.onOutput();
   }
 
   /** FIN behind everything that has been appended. */
@@ -108,7 +119,12 @@ export class ConnectionOutput {
       }
       const chunks = this.#buffer.take(WRITE_BYTES);
       this.#writing = chunks;
-      this.#writingBytes = chunks.reduce((sum, chunk) => sum + chunk.end - chunk.start, 0);
+      this.#writingBytes = 0;
+      this.#writingOwn = 0;
+      for (const { start, end, own } of chunks) {
+        this.#writingBytes += end - start;
+        if (own === true) this.#writingOwn += end - start;
+      }
       if (this.#socket.write(chunks)) this.#noteWritten(chunks);
     }
   }
@@ -120,7 +136,17 @@ export class ConnectionOutput {
     this.#owner.onOutput();
   }
 
-  /** Drops what has not been written. A write that is under way keeps its chunks: the kernel may still read them. */
+  /** Before the socket is destroyed: of a write that is under way, the kernel may have a part. */
+  settle(): void {
+    if (this.#writing === undefined) return;
+    const pending = Math.min(this.#writingBytes, this.#socket.pendingBytes ?? this.#writingBytes);
+    const taken = this.#writingBytes - pending;
+    const own = Math.min(taken, this.#writingOwn);
+    this.#writing = undefined;
+    this.#noteTaken(taken, own);
+  }
+
+  /** Drops what has not been written. The chunks of a write that is under way are not reused: libuv may still read them. */
   clear(): void {
     this.#buffer.clear();
     this.#parts.clear();
@@ -128,12 +154,16 @@ export class ConnectionOutput {
   }
 
   #noteWritten(chunks: readonly Chunk[]): void {
-    const bytes = this.#writingBytes;
     this.#writing = undefined;
     this.#buffer.release(chunks);
-    this.#written += bytes;
-    this.#owner.onSent(bytes);
+    this.#noteTaken(this.#writingBytes, this.#writingOwn);
     this.#checkFlushed();
+  }
+
+  #noteTaken(bytes: number, own: number): void {
+    this.#written += bytes;
+    this.#ownBytes -= own;
+    this.#owner.onSent(bytes, own);
   }
 
   #checkFlushed(): void {

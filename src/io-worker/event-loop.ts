@@ -41,7 +41,9 @@ export class EventLoop {
     this.worker = worker;
     this.registry = registry;
     this.table = table;
-    this.slots = new Slots(table);
+    this.slots = new Slots(table, (slot) => {
+      for (const lane of this.#lanes) while (table.buffered(slot) !== 0 && this.#takeCommands(lane));
+    });
     this.#sleepWord = sleepWord;
   }
 

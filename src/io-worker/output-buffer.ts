@@ -25,10 +25,10 @@ export class OutputBuffer {
     }
   }
 
-  /** Takes bytes that are this buffer's from now on: they are not copied. */
-  appendOwned(buffer: Buffer): void {
+  /** Takes bytes that are this buffer's from now on: they are not copied. @param own see Chunk */
+  appendOwned(buffer: Buffer, own = false): void {
     this.bytes += buffer.length;
-    this.#chunks.push({ buffer, start: 0, end: buffer.length, pool: -1 });
+    this.#chunks.push({ buffer, start: 0, end: buffer.length, pool: -1, own });
   }
 
   /** Hands out the next chunks: `limit` bytes, give or take a pooled chunk. */
@@ -40,7 +40,7 @@ export class OutputBuffer {
       if (chunk === undefined) break;
       const length = chunk.end - chunk.start;
       if (chunk.pool === -1 && length > room) {
-        taken.push({ buffer: chunk.buffer, start: chunk.start, end: chunk.start + room, pool: -1 });
+        taken.push({ ...chunk, end: chunk.start + room });
         chunk.start += room;
         this.bytes -= room;
         break;

@@ -19,10 +19,16 @@ export interface SocketListener {
  */
 const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
 
-/** The parts of a libuv handle that `adopt` needs and that no documentation promises. */
+/** The parts of a libuv handle that are used here where they exist, and that no documentation promises. */
 interface TcpHandle {
   reading: boolean;
   useUserBuffer(buffer: Uint8Array): void;
+  /** Bytes that libuv has not been able to hand to the kernel yet. */
+  readonly writeQueueSize?: number;
+}
+
+interface HandleHolder {
+  _handle: TcpHandle | null;
 }
 
 /** A TCP socket that reads into a reused buffer where it can, and writes a batch of chunks with one call. */
@@ -57,7 +63,7 @@ export class PlainSocket {
    * first socket is kept and read through 'data' events.
    */
   static adopt(accepted: net.Socket, reuseReadBuffer: boolean): PlainSocket {
-    const holder = accepted as unknown as { _handle: TcpHandle | null };
+    const holder = accepted as unknown as HandleHolder;
     const handle = holder._handle;
     if (!reuseReadBuffer || typeof handle?.useUserBuffer !== 'function' || typeof handle.reading !== 'boolean') {
       return new PlainSocket(() => accepted, false);
@@ -100,6 +106,12 @@ export class PlainSocket {
     if (last > 0) socket.uncork();
     this.#writing = socket.writableLength > 0;
     return !this.#writing;
+  }
+
+  /** Bytes of the present write that the kernel does not have; undefined if this Node does not tell. */
+  get pendingBytes(): number | undefined {
+    const size = (this.socket as unknown as HandleHolder)._handle?.writeQueueSize;
+    return typeof size === 'number' ? size : undefined;
   }
 
   /** The end of what has been written, as FIN. */

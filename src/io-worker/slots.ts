@@ -9,8 +9,12 @@ export class Slots<T> {
   #worn = 0;
   count = 0;
 
-  constructor(table: ConnectionTable) {
+  readonly #settle: (slot: number) => void;
+
+  /** @param settle executes what the rings still hold for the slot's previous connection, so that its credit comes back */
+  constructor(table: ConnectionTable, settle: (slot: number) => void) {
     this.table = table;
+    this.#settle = settle;
   }
 
   /** Opens a slot; undefined if all are taken. */
@@ -18,6 +22,7 @@ export class Slots<T> {
     for (;;) {
       const slot = this.#next();
       if (slot === undefined) return undefined;
+      if (this.table.buffered(slot) !== 0) this.#settle(slot);
       const generation = this.table.open(slot, settings);
       if (generation !== -1) {
         this.count++;

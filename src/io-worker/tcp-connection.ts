@@ -135,7 +135,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
         localPort: socket.localPort ?? 0,
       }),
     );
-    if (this.#isFramed) this.#sendOwn(encodeHello(this.origin.settings.maxFrameBytes));
+    if (this.#isFramed) this.#output.appendOwn(encodeHello(this.origin.settings.maxFrameBytes));
     if (this.lane.isCrowded) this.setPausedWithLane(true);
     if (this.#pauses === 0) this.#socket.resume();
   }
@@ -216,7 +216,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
   onEnd(): void {
     if (this.#closed) return;
     this.#loop.wake();
-    this.#reason ??= 'peer-end';
+    this.#reason ??= this.#windDownReason ?? 'peer-end';
     this.#outbox.raise(outboxEvent.END);
   }
 
@@ -248,9 +248,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
   }
 
   ping(bytes: Uint8Array, start: number, end: number): void {
-    // A peer that asks and does not read the answers gets none while its output is above the high-water mark.
-    if (this.#finishing || this.#loop.table.buffered(this.slot) > this.origin.settings.highWaterMark) return;
-    this.#sendOwn(encodeFrame(frameKind.PONG, bytes.subarray(start, end)));
+    if (!this.#finishing) this.#output.appendOwn(encodeFrame(frameKind.PONG, bytes.subarray(start, end)));
   }
 
   ignored(): void {
@@ -288,9 +286,9 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     this.#loop.markDirty(this);
   }
 
-  onSent(bytes: number): void {
+  onSent(bytes: number, own: number): void {
     this.#loop.table.noteSent(this.slot, bytes);
-    this.#uncharge(bytes);
+    this.#uncharge(bytes - own);
   }
 
   onFlushed(): void {
@@ -316,12 +314,6 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
   #noteMessages(count: number): true {
     this.#loop.table.noteMessages(this.slot, count);
     return true;
-  }
-
-  /** Sends a frame of this side's own, under the same credit as everything else. */
-  #sendOwn(frame: Buffer): void {
-    this.#loop.table.charge(this.slot, frame.length);
-    this.#output.appendOwned(frame);
   }
 
   #discard(bytes: number): void {
@@ -367,6 +359,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     this.#closed = true;
     clearTimeout(this.#shutdownTimer);
     const { table } = this.#loop;
+    this.#output.settle();
     // First the state, then what is buffered: a sender adds first and then looks at the state.
     table.setState(this.slot, this.generation, slotState.CLOSED);
     const unsentBytes = Math.max(0, table.buffered(this.slot)) + this.#discarded;

@@ -5,8 +5,8 @@ export interface FlowOwner {
   /** Somebody listens for messages. */
   hasListener(): boolean;
   emitMessage(message: Buffer): void;
-  /** Nothing is in front of what comes behind the messages: 'end', 'close'. */
-  emitBehindMessages(): void;
+  /** Nothing is in front of what comes behind the messages: 'end', 'close'. True if there was any of it. */
+  emitBehindMessages(): boolean;
   /** The socket is not to be read, or again. */
   onReading(stopped: boolean): void;
 }
@@ -21,7 +21,10 @@ export interface FlowOwner {
 export class InboundFlow {
   readonly #owner: FlowOwner;
   readonly #queue = new InboundQueue();
+  /** What wakes each iteration that is under way. */
   readonly #iterators = new Set<() => void>();
+  /** Iterations that wait for the next message; the others are at work on one. */
+  #idleIterators = 0;
   #started = false;
   #paused = false;
   /** resume() has been called: messages that nobody listens for are dropped, not kept. */
@@ -64,6 +67,7 @@ export class InboundFlow {
     this.#paused = false;
     this.#discards = true;
     this.#flowSoon();
+    this.#wakeIterators();
   }
 
   /** A listener has been added. */
@@ -75,6 +79,7 @@ export class InboundFlow {
   cut(): void {
     this.#cut = true;
     this.#unread += this.#queue.clear();
+    this.#wakeIterators();
   }
 
   /** Takes a message that need not be kept (`isDirect`) or may be. */
@@ -97,6 +102,7 @@ export class InboundFlow {
     // A handler that resumes or listens gets here again: the outer call goes on.
     if (this.#flowing || !(this.#started || this.#cut)) return;
     this.#flowing = true;
+    let threw = true;
     try {
       while (this.#takesMessages()) {
         const message = this.#queue.shift();
@@ -104,12 +110,12 @@ export class InboundFlow {
         this.#owner.emitMessage(message);
       }
       this.#updateReading();
-      if (this.#cut || (!this.#paused && (this.#queue.isEmpty || this.#isUnheard()))) this.#owner.emitBehindMessages();
+      if (this.#isThrough() && this.#owner.emitBehindMessages()) this.#wakeIterators();
+      threw = false;
     } finally {
       this.#flowing = false;
-      this.#wakeIterators();
-      // A handler threw: what is behind its message goes out without it.
-      if (!this.#queue.isEmpty && this.#takesMessages()) this.#flowSoon();
+      // What is behind the message whose handler threw goes out without it.
+      if (threw) this.#flowSoon();
     }
   }
 
@@ -126,11 +132,16 @@ export class InboundFlow {
           yield message;
           continue;
         }
-        this.flow();
-        if (isOver()) return;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+        this.#idleIterators++;
+        try {
+          this.flow();
+          if (isOver()) return;
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        } finally {
+          this.#idleIterators--;
+        }
       }
     } finally {
       this.#iterators.delete(iterator);
@@ -140,6 +151,13 @@ export class InboundFlow {
 
   #takesMessages(): boolean {
     return this.#started && !this.#paused && !this.#cut && this.#iterators.size === 0 && !this.#isUnheard();
+  }
+
+  /** Nothing is in front of 'end' and 'close': no message waits that anybody will take, none is being iterated over. */
+  #isThrough(): boolean {
+    if (this.#cut) return true;
+    if (this.#paused || this.#idleIterators < this.#iterators.size) return false;
+    return this.#queue.isEmpty || this.#isUnheard();
   }
 
   /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */

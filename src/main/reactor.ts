@@ -29,6 +29,7 @@ import {
   type SpawnOptions,
 } from './options.js';
 import type { ReactorStats } from './reactor-stats.js';
+import { surfaceErrors } from './surface.js';
 import { TcpClient } from './tcp-client.js';
 import { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
@@ -155,7 +156,10 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     this.#checkOpen('client()');
     const client = new TcpClient(this.#registry.nextId(), options, {
       nextAttempt: () => this.#registry.nextId(),
-      connect: (request) => this.#call('connect', LANE, request),
+      connect: async (request) => {
+        this.#checkOpen('connect()');
+        return this.#call('connect', LANE, request);
+      },
       abort: (attempt) => void this.#call('abortConnect', attempt).catch(() => undefined),
       close: (self, drainMs) => this.#closeHost(self, 'local-shutdown', drainMs),
     });
@@ -247,7 +251,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     this.#closing ??= Promise.resolve();
     void this.#thread.terminate();
     this.#end('reactor-close');
-    for (const host of this.#hosts.values()) for (const connection of host.connections()) connection.finish();
+    for (const host of this.#hosts.values()) host.finishAll();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -349,7 +353,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       const { slot, generation } = connection;
       const event = { reason, unsentBytes: connection.bufferedAmount, counts: table.counts(slot) };
       table.setState(slot, generation, slotState.CLOSED);
-      connection.receiveClose(event);
+      surfaceErrors(() => connection.receiveClose(event));
     }
   }
 

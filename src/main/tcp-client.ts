@@ -56,13 +56,17 @@ export class TcpClient extends TcpHost {
     const onAbort = (): void => this.#backend.abort(attempt);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      return await new Promise<TcpConnection>((resolve, reject) => {
+      const connection = await new Promise<TcpConnection>((resolve, reject) => {
         // The connection itself comes through the event ring, in front of its messages; the answer to this call may come
         // earlier or later, and matters only if it is a failure.
         this.#attempts.set(attempt, { resolve, reject });
-        const connection = connectionSettings(this.#options);
-        this.#backend.connect({ client: this.id, attempt, host, port, timeoutMs, connection }).catch(reject);
+        const settings = connectionSettings(this.#options);
+        this.#backend.connect({ client: this.id, attempt, host, port, timeoutMs, connection: settings }).catch(reject);
       });
+      // Aborted, or the client closed, after it had succeeded and before anybody could know.
+      if (signal?.aborted === true) connection.destroy();
+      throwIfAborted(signal);
+      return connection;
     } catch (error) {
       throwIfAborted(signal);
       this.#throwIfClosed();

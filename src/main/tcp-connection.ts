@@ -59,8 +59,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   #destroyed = false;
   #drainWanted = false;
   readonly #drainWaiters = new Waiters<boolean>();
+  /** FLUSH has not been answered yet; there is one at a time. */
+  #flushAsked = false;
   #flushWaiters = new Waiters<void>();
-  /** They want more flushed than the request under way will answer for. */
+  /** They want more flushed than the answer will be for. */
   #nextFlushWaiters = new Waiters<void>();
 
   readonly #flow: InboundFlow;
@@ -222,10 +224,9 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   async flush(options: WaitOptions = {}): Promise<void> {
     checkWait('flush()', options);
     if (this.state === 'closed') throw this.#closedError('flush()');
-    if (!this.#flushWaiters.isEmpty) return this.#nextFlushWaiters.wait(options.signal);
-    const flushed = this.#flushWaiters.wait(options.signal);
-    this.#context.commands.flush(this.slot, this.generation);
-    return flushed;
+    if (this.#flushAsked) return this.#nextFlushWaiters.wait(options.signal);
+    this.#askForFlush();
+    return this.#flushWaiters.wait(options.signal);
   }
 
   /**
@@ -284,8 +285,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** Closes now, with 'local-destroy'. What had not been sent is counted in `unsentBytes`. Thread: any. */
   destroy(): void {
+    if (this.#closeEvent !== undefined) this.finish();
     if (this.state === 'closed') return;
     this.#destroyed = true;
+    this.#noMoreSends();
     this.#flow.cut();
     this.#context.commands.destroy(this.slot, this.generation, 'local-destroy');
   }
@@ -334,10 +337,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   receiveFlushed(): void {
+    this.#flushAsked = false;
     this.#flushWaiters.resolveAll();
     if (this.#nextFlushWaiters.isEmpty) return;
     [this.#flushWaiters, this.#nextFlushWaiters] = [this.#nextFlushWaiters, this.#flushWaiters];
-    this.#context.commands.flush(this.slot, this.generation);
+    this.#askForFlush();
   }
 
   /** @internal */
@@ -372,18 +376,19 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** @internal */
-  emitBehindMessages(): void {
+  emitBehindMessages(): boolean {
     if (this.#windDown) {
       this.#windDown = false;
       this.#shutdown('server-close');
     }
-    if (this.#end === 'received') {
+    const ending = this.#end === 'received';
+    if (ending) {
       this.#end = 'emitted';
       // Answers to the last message have been sent by now, so that they leave before our FIN.
       if (this.#host?.allowHalfOpen !== true) this.#shutdown('peer-end');
       this.emit('end');
     }
-    if (this.#closeEvent === undefined || this.#closeEmitted) return;
+    if (this.#closeEvent === undefined || this.#closeEmitted) return ending;
     this.#closeEmitted = true;
     const { reason, unsentBytes, error } = this.#closeEvent;
     const detail: CloseDetail = {
@@ -396,6 +401,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     } finally {
       this.emit('close', reason, detail);
     }
+    return true;
   }
 
   /** @internal */
@@ -413,20 +419,30 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   // ----
 
+  #askForFlush(): void {
+    this.#flushAsked = true;
+    this.#context.commands.flush(this.slot, this.generation);
+  }
+
   #overflow(): void {
     const { table, commands } = this.#context;
     if (table.dropsOnOverflow(this.slot)) {
       table.noteDropped(this.slot);
       return;
     }
-    this.#finishing = true;
+    this.#noMoreSends();
     commands.destroy(this.slot, this.generation, 'backpressure');
   }
 
   #shutdown(reason: CloseReason): void {
     if (this.#finishing || this.state !== 'open') return;
-    this.#finishing = true;
+    this.#noMoreSends();
     this.#context.commands.shutdown(this.slot, this.generation, reason);
+  }
+
+  #noMoreSends(): void {
+    this.#finishing = true;
+    this.#drainWaiters.resolveAll(false);
   }
 
   #closedError(what: string): ReactorError {

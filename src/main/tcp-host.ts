@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { CloseDetail, MessageInfo } from './connection-events.js';
 import type { ConnectionOptions } from './options.js';
+import { surfaceErrors } from './surface.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { Waiters } from './waiters.js';
 
@@ -85,7 +86,12 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   async finish(signal: AbortSignal): Promise<void> {
     if (this.#open > 0) await this.#ended.wait(undefined);
     if (this.#connections.size > 0) await this.#finished.wait(signal).catch(() => undefined);
-    for (const connection of this.#connections) connection.finish();
+    this.finishAll();
+  }
+
+  /** @internal All are closed, and the application will not take their messages any more. */
+  finishAll(): void {
+    for (const connection of this.#connections) surfaceErrors(() => connection.finish());
   }
 
   /** @internal A connection has been opened; `attempt` names the connect() it answers. */

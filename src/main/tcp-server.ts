@@ -1,6 +1,7 @@
 import type { ListenReply } from '../shared/control-protocol.js';
 import { checkServerClose } from './option-checks.js';
 import { type CloseOptions, DEFAULT_DRAIN_MS, type ListenOptions } from './options.js';
+import { surfaceErrors } from './surface.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
 
@@ -47,7 +48,7 @@ export class TcpServer extends TcpHost {
     setImmediate(() => {
       const early = this.#early ?? [];
       this.#early = undefined;
-      for (const connection of early) this.#announce(connection);
+      for (const connection of early) surfaceErrors(() => this.#announce(connection));
     });
   }
 

@@ -13,7 +13,7 @@ const settings: SlotSettings = {
 };
 
 function makeSlots(count: number): Slots<string> {
-  return new Slots<string>(ConnectionTable.allocate(count));
+  return new Slots<string>(ConnectionTable.allocate(count), () => {});
 }
 
 /** Opens a slot for each name. */
