@@ -461,6 +461,14 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 }
 
+/** For console.log and debuggers: what one wants to know, not what an EventEmitter is made of. */
+Object.defineProperty(TcpConnection.prototype, inspect.custom, {
+  value(this: TcpConnection): object {
+    const { id, state, remoteAddress, remotePort, bufferedAmount } = this;
+    return { TcpConnection: { id, state, remoteAddress, remotePort, bufferedAmount } };
+  },
+});
+
 /** One function for all connections: a closure each would cost memory. */
 function onNewListener(this: EventEmitter, event: string | symbol): void {
   if (event === 'message') (this as unknown as TcpConnection).listenerAdded();

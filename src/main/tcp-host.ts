@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { CloseDetail, MessageInfo } from './connection-events.js';
 import type { ConnectionOptions } from './options.js';
@@ -103,3 +104,11 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
     this.#open++;
   }
 }
+
+/** For console.log and debuggers. */
+Object.defineProperty(TcpHost.prototype, inspect.custom, {
+  value(this: TcpHost): object {
+    const { id, connectionCount } = this;
+    return { [this.constructor.name]: { id, connectionCount } };
+  },
+});
