@@ -1,5 +1,5 @@
 import net from 'node:net';
-import type { ListenReply, ListenRequest } from '../shared/control-protocol.js';
+import type { ListenRequest, ServerAddress } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { registryCounter } from '../shared/registry.js';
 import type { EventLane } from './event-lane.js';
@@ -24,7 +24,7 @@ export class Acceptor {
     this.#server.on('connection', (socket) => this.#adopt(socket));
   }
 
-  async listen(request: ListenRequest): Promise<ListenReply> {
+  async listen(request: ListenRequest): Promise<ServerAddress> {
     const { host, port, backlog } = request;
     const server = this.#server;
     await new Promise<void>((resolve, reject) => {

@@ -4,8 +4,8 @@ import type {
   ConnectRequest,
   ControlResult,
   IoWorkerControl,
-  ListenReply,
   ListenRequest,
+  ServerAddress,
 } from '../shared/control-protocol.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import { Acceptor } from './acceptor.js';
@@ -26,7 +26,7 @@ export class ControlService implements IoWorkerControl {
     this.#reuseReadBuffer = reuseReadBuffer;
   }
 
-  listen(lane: number, request: ListenRequest): ControlResult<ListenReply> {
+  listen(lane: number, request: ListenRequest): ControlResult<ServerAddress> {
     return settle(async () => {
       const acceptor = new Acceptor(this.#loop, this.#lane(lane), request, this.#reuseReadBuffer);
       const reply = await acceptor.listen(request);

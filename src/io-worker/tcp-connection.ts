@@ -158,7 +158,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     this.#finishing = true;
     this.#reason ??= this.#windDownReason ?? reason;
     this.#loop.table.setState(this.slot, this.generation, slotState.CLOSING);
-    // The end of the connection is the peer's FIN, which a paused socket would never see.
+    // The connection ends with the peer's FIN, which a paused socket would never see. The app side bounds what comes before.
     this.setPausedByApp(false);
     this.#output.finish();
     this.#watchShutdown(this.#progress());

@@ -134,6 +134,12 @@ export class CommandWriter {
   }
 
   #enqueue(kind: CommandKind, slot: number, generation: number, payload: Uint8Array): void {
+    // The last word on reading counts: a loop of pause() and resume() must not fill memory.
+    if (isAboutReading(kind)) {
+      const isStale = (of: Waiting): boolean =>
+        of.slot === slot && of.generation === generation && isAboutReading(of.kind);
+      this.#waiting = this.#waiting.filter((of) => !isStale(of));
+    }
     this.#waiting.push({ kind, slot, generation, payload, done: 0 });
     this.queuedBytes += payload.length;
     // A message longer than a record always comes this way; it can start at once if nothing is in front of it.
@@ -167,6 +173,10 @@ export class CommandWriter {
     this.#ring.publish();
     return true;
   }
+}
+
+function isAboutReading(kind: CommandKind): boolean {
+  return kind === commandKind.PAUSE || kind === commandKind.RESUME;
 }
 
 function reasonPayload(reason: CloseReason): Uint8Array {

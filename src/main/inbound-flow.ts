@@ -5,8 +5,11 @@ export interface FlowOwner {
   /** Somebody listens for messages. */
   hasListener(): boolean;
   emitMessage(message: Buffer): void;
-  /** Nothing is in front of what comes behind the messages: 'end', 'close'. True if there was any of it. */
-  emitBehindMessages(): boolean;
+  /**
+   * No message is in front of what comes behind the messages: 'end', 'close'. True if there was any of it.
+   * @param atWork an iteration has not finished with the last message, and may still want to answer it
+   */
+  emitBehindMessages(atWork: boolean): boolean;
   /** The socket is not to be read, or again. */
   onReading(stopped: boolean): void;
 }
@@ -26,9 +29,12 @@ export class InboundFlow {
   /** Iterations that wait for the next message; the others are at work on one. */
   #idleIterators = 0;
   #started = false;
+  /** After shutdown() the socket is read up to the peer's FIN: pausing it no longer, only a full queue does. */
+  #awaitsEnd = false;
   #paused = false;
   /** resume() has been called: messages that nobody listens for are dropped, not kept. */
   #discards = false;
+  #sealed = false;
   /** No messages any more: those that come are only counted. */
   #cut = false;
   #unread = 0;
@@ -42,7 +48,7 @@ export class InboundFlow {
     return this.#paused;
   }
 
-  /** Messages that came and were never taken, because the flow was cut. */
+  /** Messages that came and had not been taken when the flow was sealed or cut. */
   get unread(): number {
     return this.#unread;
   }
@@ -70,9 +76,21 @@ export class InboundFlow {
     this.#wakeIterators();
   }
 
+  /** This side has been shut down, and the io worker has taken its pause back. */
+  awaitEnd(): void {
+    this.#awaitsEnd = true;
+    this.#updateReading();
+  }
+
   /** A listener has been added. */
   listenerAdded(): void {
     if (!this.#queue.isEmpty) this.#flowSoon();
+  }
+
+  /** 'close' is going out: listeners that come later get no message any more, iterations still get those that wait. */
+  seal(): void {
+    this.#unread += this.#queue.length;
+    this.#sealed = true;
   }
 
   /** Drops what waits and what comes. */
@@ -110,7 +128,8 @@ export class InboundFlow {
         this.#owner.emitMessage(message);
       }
       this.#updateReading();
-      if (this.#isThrough() && this.#owner.emitBehindMessages()) this.#wakeIterators();
+      const atWork = this.#idleIterators < this.#iterators.size;
+      if (this.#isThrough() && this.#owner.emitBehindMessages(atWork)) this.#wakeIterators();
       threw = false;
     } finally {
       this.#flowing = false;
@@ -150,14 +169,13 @@ export class InboundFlow {
   }
 
   #takesMessages(): boolean {
-    return this.#started && !this.#paused && !this.#cut && this.#iterators.size === 0 && !this.#isUnheard();
+    if (!this.#started || this.#paused || this.#cut || this.#sealed) return false;
+    return this.#iterators.size === 0 && !this.#isUnheard();
   }
 
-  /** Nothing is in front of 'end' and 'close': no message waits that anybody will take, none is being iterated over. */
+  /** Nothing is in front of 'end' and 'close': no message waits that anybody will take. */
   #isThrough(): boolean {
-    if (this.#cut) return true;
-    if (this.#paused || this.#idleIterators < this.#iterators.size) return false;
-    return this.#queue.isEmpty || this.#isUnheard();
+    return this.#cut || (!this.#paused && (this.#queue.isEmpty || this.#isUnheard()));
   }
 
   /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */
@@ -175,6 +193,6 @@ export class InboundFlow {
   }
 
   #updateReading(): void {
-    this.#owner.onReading(this.#paused || this.#queue.isFull);
+    this.#owner.onReading((this.#paused && !this.#awaitsEnd) || this.#queue.isFull);
   }
 }

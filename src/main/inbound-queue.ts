@@ -27,7 +27,7 @@ export class InboundQueue {
   push(message: Buffer): void {
     this.#messages.push(message);
     this.#bytes += message.length;
-    if (this.#bytes > STOP_BYTES || this.#count > STOP_MESSAGES) this.#full = true;
+    if (this.#bytes > STOP_BYTES || this.length > STOP_MESSAGES) this.#full = true;
   }
 
   peek(): Buffer | undefined {
@@ -40,7 +40,7 @@ export class InboundQueue {
     // It is the application's now: the queue must not keep it in memory.
     this.#messages[this.#head++] = undefined;
     this.#bytes -= message.length;
-    if (this.#bytes <= RESUME_BYTES && this.#count <= RESUME_MESSAGES) this.#full = false;
+    if (this.#bytes <= RESUME_BYTES && this.length <= RESUME_MESSAGES) this.#full = false;
     if (this.#head === this.#messages.length || this.#head > 1024) {
       this.#messages = this.#messages.slice(this.#head);
       this.#head = 0;
@@ -48,13 +48,13 @@ export class InboundQueue {
     return message;
   }
 
-  get #count(): number {
+  get length(): number {
     return this.#messages.length - this.#head;
   }
 
   /** Returns how many it drops. */
   clear(): number {
-    const dropped = this.#count;
+    const dropped = this.length;
     this.#messages = [];
     this.#head = 0;
     this.#bytes = 0;

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { threadId } from 'node:worker_threads';
 import type { CloseReason } from '../shared/close-reason.js';
-import { type ConnectionId, generationOf, MAX_GENERATION, slotOf } from '../shared/connection-id.js';
+import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } from '../shared/connection-id.js';
 import { ConnectionTable, slotState } from '../shared/connection-table.js';
 import type { IoWorkerControl } from '../shared/control-protocol.js';
 import { Doorbell, SleepWord } from '../shared/doorbell.js';
@@ -60,6 +60,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   #referenced = true;
   #closing: Promise<void> | undefined;
   #ended = false;
+  #crash: ReactorError | undefined;
 
   private constructor(
     registry: Registry,
@@ -192,9 +193,10 @@ export class Reactor extends EventEmitter<ReactorEvents> {
    * Throws ERR_REACTOR_INVALID_ARGUMENT if it cannot be an id of this reactor. Thread: any.
    */
   connection(id: ConnectionId): TcpConnection {
-    const slot = slotOf(id);
-    const generation = generationOf(id);
-    if (!Number.isSafeInteger(id) || id < 0 || generation > MAX_GENERATION || slot >= this.#context.table.slots) {
+    const { table, worker } = this.#context;
+    const valid = Number.isSafeInteger(id) && id > 0 && workerOf(id) === worker && slotOf(id) < table.slots;
+    const [slot, generation] = valid ? [slotOf(id), generationOf(id)] : [0, 0];
+    if (generation < 1 || generation > MAX_GENERATION) {
       throw new ReactorError(
         'ERR_REACTOR_INVALID_ARGUMENT',
         `connection() takes the id of a connection, got ${String(id)}`,
@@ -333,6 +335,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   #onCrash(error: ReactorError): void {
     // What the io worker had put into the ring before is still there.
+    this.#crash = error;
     this.#lane.drainThen(() => {
       this.#end('io-worker-crash');
       this.emit('error', error);
@@ -348,6 +351,8 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     this.#connections.clear();
     this.#servers = 0;
     this.#updateRef();
+    const ended = this.#crash ?? new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
+    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(ended);
     const { table } = this.#context;
     for (const connection of connections) {
       const { slot, generation } = connection;
@@ -358,6 +363,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   }
 
   #checkOpen(call: string): void {
+    if (this.#crash !== undefined) throw this.#crash;
     if (this.#closing === undefined && !this.#ended) return;
     throw new ReactorError('ERR_REACTOR_CLOSED', `${call}: the reactor is closed`);
   }

@@ -13,7 +13,7 @@ import type { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
 import { abortError } from './waiters.js';
 
-/** What a client needs of its reactor. */
+/** @internal What a client needs of its reactor. */
 export interface ClientBackend {
   nextAttempt(): number;
   connect(request: ConnectRequest): Promise<unknown>;
@@ -100,6 +100,11 @@ export class TcpClient extends TcpHost {
   async #shutDown(drainMs: number): Promise<void> {
     for (const attempt of this.#attempts.keys()) this.#backend.abort(attempt);
     await this.#backend.close(this, drainMs);
+  }
+
+  /** @internal The io worker has ended: none of them will be answered. */
+  failAttempts(error: ReactorError): void {
+    for (const attempt of this.#attempts.values()) attempt.reject(error);
   }
 
   /** @internal */

@@ -285,12 +285,13 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** Closes now, with 'local-destroy'. What had not been sent is counted in `unsentBytes`. Thread: any. */
   destroy(): void {
-    if (this.#closeEvent !== undefined) this.finish();
-    if (this.state === 'closed') return;
+    if (this.#closeEmitted) return;
+    const isOver = this.state === 'closed';
     this.#destroyed = true;
     this.#noMoreSends();
     this.#flow.cut();
-    this.#context.commands.destroy(this.slot, this.generation, 'local-destroy');
+    queueMicrotask(() => this.#flow.flow());
+    if (!isOver) this.#context.commands.destroy(this.slot, this.generation, 'local-destroy');
   }
 
   // ---- what the lane brings ----
@@ -376,12 +377,14 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** @internal */
-  emitBehindMessages(): boolean {
-    if (this.#windDown) {
+  emitBehindMessages(atWork: boolean): boolean {
+    const closed = this.#closeEvent !== undefined;
+    if (this.#windDown && !atWork) {
       this.#windDown = false;
       this.#shutdown('server-close');
     }
-    const ending = this.#end === 'received';
+    // Nothing can be answered any more: there is nothing to wait for either.
+    const ending = this.#end === 'received' && (!atWork || this.#finishing || closed);
     if (ending) {
       this.#end = 'emitted';
       // Answers to the last message have been sent by now, so that they leave before our FIN.
@@ -390,6 +393,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     }
     if (this.#closeEvent === undefined || this.#closeEmitted) return ending;
     this.#closeEmitted = true;
+    this.#flow.seal();
     const { reason, unsentBytes, error } = this.#closeEvent;
     const detail: CloseDetail = {
       unsentBytes,
@@ -438,6 +442,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     if (this.#finishing || this.state !== 'open') return;
     this.#noMoreSends();
     this.#context.commands.shutdown(this.slot, this.generation, reason);
+    this.#readingStopped = false;
+    this.#flow.awaitEnd();
   }
 
   #noMoreSends(): void {

@@ -1,4 +1,4 @@
-import type { ListenReply } from '../shared/control-protocol.js';
+import type { ServerAddress } from '../shared/control-protocol.js';
 import { checkServerClose } from './option-checks.js';
 import { type CloseOptions, DEFAULT_DRAIN_MS, type ListenOptions } from './options.js';
 import { surfaceErrors } from './surface.js';
@@ -8,7 +8,7 @@ import { TcpHost } from './tcp-host.js';
 /** A listening socket on the io worker, and its connections. Made by `reactor.listen()`. */
 export class TcpServer extends TcpHost {
   readonly #close: (server: TcpServer, drainMs: number) => Promise<void>;
-  #address: ListenReply | undefined;
+  #address: ServerAddress | undefined;
   #closing: Promise<void> | undefined;
   /** Connections that came before whoever called listen() had a chance to listen to events. */
   #early: TcpConnection[] | undefined = [];
@@ -20,7 +20,7 @@ export class TcpServer extends TcpHost {
   }
 
   /** Where it listens, as `net.Server` gives it. */
-  get address(): ListenReply {
+  get address(): ServerAddress {
     return this.#address ?? { address: '', port: 0, family: '' };
   }
 
@@ -42,7 +42,7 @@ export class TcpServer extends TcpHost {
   }
 
   /** @internal */
-  listening(address: ListenReply): void {
+  listening(address: ServerAddress): void {
     this.#address = address;
     // The caller's `await listen()` goes on in a microtask; only then can it add listeners.
     setImmediate(() => {

@@ -1,8 +1,8 @@
 /** Why a connection closed. The position in this list is the number that crosses the event ring: append, never reorder. */
 export const closeReasons = [
-  /** shutdown() was called in this process, everything sent before it left, both sides are done. */
+  /** shutdown() was called on this side, or its client was closed; both sides are done, or nothing moved any more. */
   'local-shutdown',
-  /** destroy() was called in this process. */
+  /** destroy() was called on this side. */
   'local-destroy',
   /** The peer ended its side (FIN) first. */
   'peer-end',
@@ -14,7 +14,7 @@ export const closeReasons = [
   'frame-too-large',
   /** More than the overflow limit waited to be sent (`overflow: 'close'`). */
   'backpressure',
-  /** Its server or client was closed. */
+  /** Its server was closed. */
   'server-close',
   /** Its reactor was closed or destroyed. */
   'reactor-close',

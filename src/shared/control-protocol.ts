@@ -11,7 +11,7 @@ import type { ErrorData } from './reactor-error.js';
  * Everything here has been validated in the app thread and has its defaults filled in.
  */
 export interface IoWorkerControl {
-  listen(lane: number, request: ListenRequest): ControlResult<ListenReply>;
+  listen(lane: number, request: ListenRequest): ControlResult<ServerAddress>;
   /** Ends a server or a client: stops accepting, winds its connections down, answers when the last is closed. */
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void>;
   connect(lane: number, request: ConnectRequest): ControlResult<ConnectionId>;
@@ -42,7 +42,7 @@ export interface ListenRequest {
   readonly connection: ConnectionSettings;
 }
 
-export interface ListenReply {
+export interface ServerAddress {
   readonly address: string;
   readonly port: number;
   readonly family: string;

@@ -4,7 +4,7 @@
  * Rings, doorbells and the connection table read and write shared memory through these methods only, so that a test can
  * put an instrumented memory in their place and step two threads through every interleaving of their accesses.
  *
- * `load`, `store`, `add`, `or`, `exchange` and `compareExchange` are sequentially consistent. `read`, `write` and the
+ * `load`, `store`, `add`, `or`, `and` and `exchange` are sequentially consistent. `read`, `write` and the
  * copies are plain: they are for words and bytes that a later `store` publishes (or that an earlier `load` has acquired).
  */
 export class SharedMemory {
@@ -50,11 +50,6 @@ export class SharedMemory {
   /** Returns the value before the change. */
   exchange(word: number, value: number): number {
     return Atomics.exchange(this.#words, word, value);
-  }
-
-  /** Returns the value found; the exchange happened if that is `expected`. */
-  compareExchange(word: number, expected: number, value: number): number {
-    return Atomics.compareExchange(this.#words, word, expected, value);
   }
 
   read(word: number): number {

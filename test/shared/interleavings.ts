@@ -94,9 +94,6 @@ export class SteppedMemory extends SharedMemory {
   override exchange(word: number, value: number): number {
     return this.#step(() => super.exchange(word, value));
   }
-  override compareExchange(word: number, expected: number, value: number): number {
-    return this.#step(() => super.compareExchange(word, expected, value));
-  }
   override read(word: number): number {
     return this.#plain(() => super.read(word));
   }
