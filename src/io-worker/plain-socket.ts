@@ -104,12 +104,14 @@ export class PlainSocket {
       socket.write(buffer.subarray(start, end), i === last ? this.#onWritten : undefined);
     }
     if (last > 0) socket.uncork();
-    this.#writing = socket.writableLength > 0;
+    // A write that the kernel refuses at once leaves nothing waiting either; its error comes in a later tick.
+    this.#writing = socket.writableLength > 0 || socket.errored !== null;
     return !this.#writing;
   }
 
   /** Bytes of the present write that the kernel does not have; undefined if this Node does not tell. */
   get pendingBytes(): number | undefined {
+    if (this.socket.errored !== null) return undefined;
     const size = (this.socket as unknown as HandleHolder)._handle?.writeQueueSize;
     return typeof size === 'number' ? size : undefined;
   }

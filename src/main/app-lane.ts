@@ -42,6 +42,8 @@ export class AppLane {
   #idleTurns = 0;
   #stopped = false;
   #onDrained: (() => void) | undefined;
+  /** Who waits for the ring to be handed out up to a position. */
+  #catchingUp: { readonly position: number; readonly resolve: () => void }[] = [];
 
   /** The record in hand, until it is released. */
   #inRecord = false;
@@ -84,6 +86,28 @@ export class AppLane {
     this.#stopped = true;
     clearImmediate(this.#immediate);
     this.#immediate = undefined;
+    this.#noteCaughtUp();
+  }
+
+  /** Resolves when everything that is in the ring by now has been handed out: an answer on the control port may overtake it. */
+  caughtUp(): Promise<void> {
+    const position = this.#events.publishedPosition();
+    if (this.#stopped || this.#isPast(position)) return Promise.resolve();
+    this.wake();
+    return new Promise((resolve) => this.#catchingUp.push({ position, resolve }));
+  }
+
+  #isPast(position: number): boolean {
+    const distance = this.#events.distanceTo(position);
+    return distance < 0 || (distance === 0 && !this.#inRecord);
+  }
+
+  #noteCaughtUp(): void {
+    this.#catchingUp = this.#catchingUp.filter(({ position, resolve }) => {
+      if (!this.#stopped && !this.#isPast(position)) return true;
+      resolve();
+      return false;
+    });
   }
 
   /** Hands out what is in the ring, then stops and calls back: the io worker is gone, nothing will ring any more. */
@@ -98,6 +122,7 @@ export class AppLane {
     try {
       const busy = this.#handleEvents();
       completed = true;
+      if (this.#catchingUp.length > 0) this.#noteCaughtUp();
       this.#idleTurns = this.commands.retry() || busy ? 0 : this.#idleTurns + 1;
       if (!busy && this.#onDrained !== undefined) {
         this.stop();

@@ -26,6 +26,8 @@ export class CommandWriter {
   readonly #table: ConnectionTable;
   readonly #doorbell: Doorbell;
   #waiting: Waiting[] = [];
+  /** How many commands of each slot wait: most connections that close have none. */
+  readonly #waitingOf = new Map<number, number>();
   /** Bytes in the queue. */
   queuedBytes = 0;
 
@@ -95,7 +97,7 @@ export class CommandWriter {
       if (!finished) break;
       count++;
     }
-    if (count > 0) this.#waiting.splice(0, count);
+    for (const { slot } of this.#waiting.splice(0, count)) this.#countWaiting(slot, -1);
     if (this.#waiting.length === 0 && moved) this.#ring.spaceFound();
     if (moved) this.#doorbell.ring();
     return moved;
@@ -108,13 +110,22 @@ export class CommandWriter {
 
   /** Forgets what waits for a connection that has closed, and gives its credit back. */
   forget(slot: number, generation: number): void {
+    if (!this.#waitingOf.has(slot)) return;
     this.#waiting = this.#waiting.filter((waiting) => {
       if (waiting.slot !== slot || waiting.generation !== generation) return true;
+      this.#countWaiting(slot, -1);
       const left = waiting.payload.length - waiting.done;
       this.queuedBytes -= left;
       if (waiting.kind === commandKind.SEND) this.#table.uncharge(slot, left);
       return false;
     });
+    if (this.#waiting.length === 0) this.#ring.spaceFound();
+  }
+
+  #countWaiting(slot: number, by: number): void {
+    const count = (this.#waitingOf.get(slot) ?? 0) + by;
+    if (count === 0) this.#waitingOf.delete(slot);
+    else this.#waitingOf.set(slot, count);
   }
 
   #place(slot: number, generation: number, data: Uint8Array | string, bytes: number, header: number): number {
@@ -135,12 +146,15 @@ export class CommandWriter {
 
   #enqueue(kind: CommandKind, slot: number, generation: number, payload: Uint8Array): void {
     // The last word on reading counts: a loop of pause() and resume() must not fill memory.
-    if (isAboutReading(kind)) {
-      const isStale = (of: Waiting): boolean =>
-        of.slot === slot && of.generation === generation && isAboutReading(of.kind);
-      this.#waiting = this.#waiting.filter((of) => !isStale(of));
+    if (isAboutReading(kind) && this.#waitingOf.has(slot)) {
+      this.#waiting = this.#waiting.filter((of) => {
+        if (of.slot !== slot || of.generation !== generation || !isAboutReading(of.kind)) return true;
+        this.#countWaiting(slot, -1);
+        return false;
+      });
     }
     this.#waiting.push({ kind, slot, generation, payload, done: 0 });
+    this.#countWaiting(slot, 1);
     this.queuedBytes += payload.length;
     // A message longer than a record always comes this way; it can start at once if nothing is in front of it.
     if (this.#waiting.length === 1) this.retry();

@@ -134,7 +134,10 @@ export class InboundFlow {
     } finally {
       this.#flowing = false;
       // What is behind the message whose handler threw goes out without it.
-      if (threw) this.#flowSoon();
+      if (threw) {
+        this.#wakeIterators();
+        this.#flowSoon();
+      }
     }
   }
 

@@ -312,9 +312,13 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     await this.#hold(() =>
       withDeadline(drainMs, async (deadline) => {
         if (!this.#ended) await this.#call('closeOrigin', host.id, reason, drainMs).catch(ignoreEnd);
+        await this.#lane.caughtUp();
         await host.finish(deadline);
       }),
     );
+    if (host instanceof TcpClient) {
+      host.failAttempts(new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed'));
+    }
     this.#hosts.delete(host.id);
     if (host instanceof TcpServer && !this.#ended) this.#servers--;
     this.#updateRef();
@@ -325,7 +329,8 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     await this.#hold(() =>
       withDeadline(timeoutMs, async (deadline) => {
         await this.#call('close', timeoutMs).catch(ignoreEnd);
-        // The io worker must live until we have its last events out of the ring.
+        // The last events are in the ring by now; they come before the end.
+        await this.#lane.caughtUp();
         await Promise.all([...this.#hosts.values()].map((host) => host.finish(deadline)));
         await this.#thread.terminate();
       }),

@@ -267,7 +267,9 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
    * connection broke. Leaving the loop early leaves the connection open. Thread: app.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
-    yield* this.#flow.iterate(() => this.#end === 'emitted' || this.#closeEmitted);
+    // A handle that gets no events learns of the end from the table.
+    const isOver = (): boolean => this.#host === undefined && this.state === 'closed';
+    yield* this.#flow.iterate(() => this.#end === 'emitted' || this.#closeEmitted || isOver());
     const reason = this.#closeEvent?.reason;
     if (reason !== undefined && !ORDERLY.has(reason)) throw this.#closedError('The iteration');
   }
@@ -332,8 +334,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#drainWaiters.resolveAll(true);
     if (!this.#drainWanted || this.state !== 'open') return;
     this.#drainWanted = false;
-    this.emit('drain');
-    this.#host?.onDrain(this);
+    try {
+      this.emit('drain');
+    } finally {
+      this.#host?.onDrain(this);
+    }
   }
 
   /** @internal */
@@ -372,8 +377,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   emitMessage(message: Buffer): void {
-    this.#host?.onMessage(this, message, FRESH);
-    this.emit('message', message, FRESH);
+    try {
+      this.#host?.onMessage(this, message, FRESH);
+    } finally {
+      this.emit('message', message, FRESH);
+    }
   }
 
   /** @internal */

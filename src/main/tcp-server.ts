@@ -45,11 +45,19 @@ export class TcpServer extends TcpHost {
   listening(address: ServerAddress): void {
     this.#address = address;
     // The caller's `await listen()` goes on in a microtask; only then can it add listeners.
-    setImmediate(() => {
-      const early = this.#early ?? [];
-      this.#early = undefined;
-      for (const connection of early) surfaceErrors(() => this.#announce(connection));
-    });
+    setImmediate(() => this.#announceEarly());
+  }
+
+  /** @internal */
+  override finishAll(): void {
+    this.#announceEarly();
+    super.finishAll();
+  }
+
+  #announceEarly(): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const connection of early) surfaceErrors(() => this.#announce(connection));
   }
 
   /** @internal */

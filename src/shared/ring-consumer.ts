@@ -103,6 +103,16 @@ export class RingConsumer {
     return this.capacity - ((alignRecord(produced) - this.#consumed) | 0) >= wanted;
   }
 
+  /** The position behind what has been published by now; `distanceTo` tells when `next` has got there. */
+  publishedPosition(): number {
+    return this.memory.load(ringWord.PRODUCED);
+  }
+
+  /** Bytes between what `next` has handed out and the position: 0 is there, less is beyond. */
+  distanceTo(position: number): number {
+    return (position - this.#cursor) | 0;
+  }
+
   /** True if nothing has been published that `next` has not handed out. */
   isEmpty(): boolean {
     return this.memory.load(ringWord.PRODUCED) === this.#cursor;
