@@ -22,7 +22,6 @@ export class Slots<T> {
     for (;;) {
       const slot = this.#next();
       if (slot === undefined) return undefined;
-      if (this.table.buffered(slot) !== 0) this.#settle(slot);
       const generation = this.table.open(slot, settings);
       if (generation !== -1) {
         this.count++;
@@ -50,14 +49,20 @@ export class Slots<T> {
     for (const occupant of this.#occupants) if (occupant !== undefined) yield occupant;
   }
 
+  /** The slot that has been free for longest and that no thread owes or has bytes for any more, or a fresh one. */
   #next(): number | undefined {
-    if (this.#free.length === 0 && this.#freed.length > 0) {
-      this.#free = this.#freed.reverse();
-      this.#freed = [];
+    for (let left = this.#free.length + this.#freed.length; left > 0; left--) {
+      if (this.#free.length === 0) {
+        this.#free = this.#freed.reverse();
+        this.#freed = [];
+      }
+      const reused = this.#free.pop() as number;
+      if (this.table.buffered(reused) !== 0) this.#settle(reused);
+      if (this.table.buffered(reused) === 0) return reused;
+      // A thread has still bytes for the previous connection in its queue: they would count for the next one.
+      this.#freed.push(reused);
     }
-    const reused = this.#free.pop();
-    if (reused !== undefined) return reused;
-    const fresh = this.count + this.#worn;
+    const fresh = this.count + this.#worn + this.#freed.length;
     return fresh < this.table.slots ? fresh : undefined;
   }
 }

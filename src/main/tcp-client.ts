@@ -11,7 +11,7 @@ import {
 } from './options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
-import { abortError } from './waiters.js';
+import { throwIfAborted } from './waiters.js';
 
 /** @internal What a client needs of its reactor. */
 export interface ClientBackend {
@@ -118,8 +118,4 @@ export class TcpClient extends TcpHost {
     else waiting.resolve(connection);
     this.emit('connection', connection);
   }
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw abortError(signal);
 }

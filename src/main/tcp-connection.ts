@@ -12,7 +12,7 @@ import { InboundFlow } from './inbound-flow.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkWait } from './option-checks.js';
 import type { WaitOptions } from './options.js';
-import { Waiters } from './waiters.js';
+import { throwIfAborted, Waiters } from './waiters.js';
 
 const NO_COUNTS: ConnectionCounts = Object.freeze({
   lastReceivedAt: 0,
@@ -235,6 +235,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
    */
   async ready(options: WaitOptions = {}): Promise<boolean> {
     checkWait('ready()', options);
+    throwIfAborted(options.signal);
     if (this.state !== 'open') return false;
     const { table, lane } = this.#context;
     if (table.buffered(this.slot) <= table.lowWater(this.slot)) return true;
@@ -392,7 +393,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
       this.#shutdown('server-close');
     }
     // Nothing can be answered any more: there is nothing to wait for either.
-    const ending = this.#end === 'received' && (!atWork || this.#finishing || closed);
+    const ending = this.#end === 'received' && !this.#destroyed && (!atWork || this.#finishing || closed);
     if (ending) {
       this.#end = 'emitted';
       // Answers to the last message have been sent by now, so that they leave before our FIN.

@@ -58,3 +58,7 @@ export class Waiters<T> {
 export function abortError(signal: AbortSignal): ReactorError {
   return new ReactorError('ERR_REACTOR_ABORTED', 'The operation was aborted', { cause: signal.reason });
 }
+
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw abortError(signal);
+}
