@@ -2,9 +2,8 @@ import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
-import { type ConnectionCounts, codecTrait, slotState } from '../shared/connection-table.js';
+import { type ConnectionCounts, slotState } from '../shared/connection-table.js';
 import type { CloseEvent, ConnectionAddresses } from '../shared/event-record.js';
-import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
@@ -12,7 +11,8 @@ import { InboundFlow } from './inbound-flow.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkWait } from './option-checks.js';
 import type { WaitOptions } from './options.js';
-import { throwIfAborted, Waiters } from './waiters.js';
+import { SendPath } from './send-path.js';
+import { throwIfAborted } from './waiters.js';
 
 const NO_COUNTS: ConnectionCounts = Object.freeze({
   lastReceivedAt: 0,
@@ -49,21 +49,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   readonly generation: number;
   readonly #addresses: ConnectionAddresses | undefined;
 
-  // Fixed while the connection lives, so that send() need not ask the table each time.
-  readonly #framed: boolean;
-  readonly #maxMessage: number;
-  readonly #highWater: number;
-  readonly #overflowLimit: number;
-
-  #finishing = false;
+  readonly #sending: SendPath;
   #destroyed = false;
-  #drainWanted = false;
-  readonly #drainWaiters = new Waiters<boolean>();
-  /** FLUSH has not been answered yet; there is one at a time. */
-  #flushAsked = false;
-  #flushWaiters = new Waiters<void>();
-  /** They want more flushed than the answer will be for. */
-  #nextFlushWaiters = new Waiters<void>();
 
   readonly #flow: InboundFlow;
   #assembly: MessageAssembly | undefined;
@@ -87,11 +74,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.generation = generation;
     this.#host = host;
     this.#addresses = addresses;
-    const { table } = context;
-    this.#framed = table.codec(slot) === codecTrait.FRAME;
-    this.#maxMessage = table.maxMessage(slot);
-    this.#highWater = table.highWater(slot);
-    this.#overflowLimit = table.overflowLimit(slot);
+    this.#sending = new SendPath(context, slot, generation, () => this.#emitDrain());
     this.#flow = new InboundFlow(this);
     (this as EventEmitter).on('newListener', onNewListener);
   }
@@ -108,7 +91,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   get state(): ConnectionState {
     const state = this.#context.table.state(this.slot, this.generation);
     if (this.#destroyed || state === slotState.CLOSED || state === slotState.FREE) return 'closed';
-    return this.#finishing || state === slotState.CLOSING ? 'closing' : 'open';
+    return this.#sending.isStopped || state === slotState.CLOSING ? 'closing' : 'open';
   }
 
   /** Encoded bytes that `send()` has accepted, in all threads, and that are not yet with the kernel. Thread: any. */
@@ -187,34 +170,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
    * Thread: any.
    */
   send(data: Uint8Array | string): boolean {
-    const length = messageLength(data);
-    const { table, commands, lane } = this.#context;
-    const { slot, generation } = this;
-    if (this.#finishing || this.#destroyed || table.state(slot, generation) !== slotState.OPEN) return false;
-    if (length > this.#maxMessage) {
-      const message = `send(): a message of ${length} bytes; this connection takes ${this.#maxMessage} at most`;
-      throw new ReactorError('ERR_REACTOR_MESSAGE_TOO_LARGE', message);
-    }
-    const bytes = this.#framed ? FRAME_HEADER_BYTES + length : length;
-    const before = table.buffered(slot);
-    if (bytes === 0) return before <= this.#highWater;
-    // A message longer than the limit itself must be sendable, when nothing else waits.
-    if (before > 0 && before + bytes > this.#overflowLimit) {
-      this.#overflow();
-      return false;
-    }
-    const total = table.charge(slot, bytes) + bytes;
-    // The io worker closes by changing the state first and then counting what is buffered. We charge first and then look
-    // at the state: one of us notices.
-    if (table.state(slot, generation) !== slotState.OPEN) {
-      table.uncharge(slot, bytes);
-      return false;
-    }
-    commands.send(slot, generation, data, length, this.#framed);
-    if (total <= this.#highWater) return true;
-    this.#drainWanted = true;
-    if (!table.awaitDrain(slot, lane)) setImmediate(() => this.receiveDrain());
-    return false;
+    return this.#sending.send(data);
   }
 
   /**
@@ -224,9 +180,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   async flush(options: WaitOptions = {}): Promise<void> {
     checkWait('flush()', options);
     if (this.state === 'closed') throw this.#closedError('flush()');
-    if (this.#flushAsked) return this.#nextFlushWaiters.wait(options.signal);
-    this.#askForFlush();
-    return this.#flushWaiters.wait(options.signal);
+    return this.#sending.flushed(options.signal);
   }
 
   /**
@@ -237,11 +191,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     checkWait('ready()', options);
     throwIfAborted(options.signal);
     if (this.state !== 'open') return false;
-    const { table, lane } = this.#context;
-    if (table.buffered(this.slot) <= table.lowWater(this.slot)) return true;
-    const ready = this.#drainWaiters.wait(options.signal);
-    if (!table.awaitDrain(this.slot, lane)) this.receiveDrain();
-    return ready;
+    return this.#sending.ready(options.signal);
   }
 
   // ---- reading ----
@@ -291,7 +241,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     if (this.#closeEmitted) return;
     const isOver = this.state === 'closed';
     this.#destroyed = true;
-    this.#noMoreSends();
+    this.#sending.stop();
     this.#flow.cut();
     queueMicrotask(() => this.#flow.flow());
     if (!isOver) this.#context.commands.destroy(this.slot, this.generation, 'local-destroy');
@@ -332,33 +282,19 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   receiveDrain(): void {
-    this.#drainWaiters.resolveAll(true);
-    if (!this.#drainWanted || this.state !== 'open') return;
-    this.#drainWanted = false;
-    try {
-      this.emit('drain');
-    } finally {
-      this.#host?.onDrain(this);
-    }
+    this.#sending.drained();
   }
 
   /** @internal */
   receiveFlushed(): void {
-    this.#flushAsked = false;
-    this.#flushWaiters.resolveAll();
-    if (this.#nextFlushWaiters.isEmpty) return;
-    [this.#flushWaiters, this.#nextFlushWaiters] = [this.#nextFlushWaiters, this.#flushWaiters];
-    this.#askForFlush();
+    this.#sending.flushAnswered();
   }
 
   /** @internal */
   receiveClose(event: CloseEvent): void {
     this.#closeEvent = event;
     this.#assembly = undefined;
-    this.#context.commands.forget(this.slot, this.generation);
-    this.#drainWaiters.resolveAll(false);
-    this.#flushWaiters.rejectAll(this.#closedError('flush()'));
-    this.#nextFlushWaiters.rejectAll(this.#closedError('flush()'));
+    this.#sending.close(this.#closedError('flush()'));
     this.#host?.onEnded();
     this.#flow.flow();
   }
@@ -393,7 +329,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
       this.#shutdown('server-close');
     }
     // Nothing can be answered any more: there is nothing to wait for either.
-    const ending = this.#end === 'received' && !this.#destroyed && (!atWork || this.#finishing || closed);
+    const ending = this.#end === 'received' && !this.#destroyed && (!atWork || this.#sending.isStopped || closed);
     if (ending) {
       this.#end = 'emitted';
       // Answers to the last message have been sent by now, so that they leave before our FIN.
@@ -432,32 +368,20 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   // ----
 
-  #askForFlush(): void {
-    this.#flushAsked = true;
-    this.#context.commands.flush(this.slot, this.generation);
-  }
-
-  #overflow(): void {
-    const { table, commands } = this.#context;
-    if (table.dropsOnOverflow(this.slot)) {
-      table.noteDropped(this.slot);
-      return;
+  #emitDrain(): void {
+    try {
+      this.emit('drain');
+    } finally {
+      this.#host?.onDrain(this);
     }
-    this.#noMoreSends();
-    commands.destroy(this.slot, this.generation, 'backpressure');
   }
 
   #shutdown(reason: CloseReason): void {
-    if (this.#finishing || this.state !== 'open') return;
-    this.#noMoreSends();
+    if (this.#sending.isStopped || this.state !== 'open') return;
+    this.#sending.stop();
     this.#context.commands.shutdown(this.slot, this.generation, reason);
     this.#readingStopped = false;
     this.#flow.awaitEnd();
-  }
-
-  #noMoreSends(): void {
-    this.#finishing = true;
-    this.#drainWaiters.resolveAll(false);
   }
 
   #closedError(what: string): ReactorError {
@@ -487,11 +411,4 @@ Object.defineProperty(TcpConnection.prototype, inspect.custom, {
 /** One function for all connections: a closure each would cost memory. */
 function onNewListener(this: EventEmitter, event: string | symbol): void {
   if (event === 'message') (this as unknown as TcpConnection).listenerAdded();
-}
-
-function messageLength(data: Uint8Array | string): number {
-  if (typeof data === 'string') return Buffer.byteLength(data);
-  if (data instanceof Uint8Array) return data.byteLength;
-  const message = `send() takes a Uint8Array or a string, got ${inspect(data, { depth: 0, maxStringLength: 60 })}`;
-  throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
 }

@@ -1,0 +1,150 @@
+import { inspect } from 'node:util';
+import { codecTrait, slotState } from '../shared/connection-table.js';
+import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import type { ConnectionContext } from './connection-host.js';
+import { Waiters } from './waiters.js';
+
+/**
+ * A connection's way to the command ring, under its credit: what may be sent, when there is room again, and when all of it
+ * is with the kernel.
+ */
+export class SendPath {
+  readonly #context: ConnectionContext;
+  readonly #slot: number;
+  readonly #generation: number;
+  /** There is room again, and the application was told that there was none. */
+  readonly #onDrain: () => void;
+
+  // Fixed while the connection lives, so that send() need not ask the table each time.
+  readonly #framed: boolean;
+  readonly #maxMessage: number;
+  readonly #highWater: number;
+  readonly #overflowLimit: number;
+
+  #stopped = false;
+  #drainWanted = false;
+  readonly #drainWaiters = new Waiters<boolean>();
+  /** FLUSH has not been answered yet; there is one at a time. */
+  #flushAsked = false;
+  #flushWaiters = new Waiters<void>();
+  /** They want more flushed than the answer will be for. */
+  #nextFlushWaiters = new Waiters<void>();
+
+  constructor(context: ConnectionContext, slot: number, generation: number, onDrain: () => void) {
+    this.#context = context;
+    this.#slot = slot;
+    this.#generation = generation;
+    this.#onDrain = onDrain;
+    const { table } = context;
+    this.#framed = table.codec(slot) === codecTrait.FRAME;
+    this.#maxMessage = table.maxMessage(slot);
+    this.#highWater = table.highWater(slot);
+    this.#overflowLimit = table.overflowLimit(slot);
+  }
+
+  /** Nothing more is sent: this side is ending, or has ended. */
+  get isStopped(): boolean {
+    return this.#stopped;
+  }
+
+  send(data: Uint8Array | string): boolean {
+    const length = messageLength(data);
+    const { table, commands, lane } = this.#context;
+    const slot = this.#slot;
+    const generation = this.#generation;
+    if (this.#stopped || table.state(slot, generation) !== slotState.OPEN) return false;
+    if (length > this.#maxMessage) {
+      const message = `send(): a message of ${length} bytes; this connection takes ${this.#maxMessage} at most`;
+      throw new ReactorError('ERR_REACTOR_MESSAGE_TOO_LARGE', message);
+    }
+    const bytes = this.#framed ? FRAME_HEADER_BYTES + length : length;
+    const before = table.buffered(slot);
+    if (bytes === 0) return before <= this.#highWater;
+    // A message longer than the limit itself must be sendable, when nothing else waits.
+    if (before > 0 && before + bytes > this.#overflowLimit) {
+      this.#overflow();
+      return false;
+    }
+    const total = table.charge(slot, bytes) + bytes;
+    // The io worker closes by changing the state first and then counting what is buffered. We charge first and then look
+    // at the state: one of us notices.
+    if (table.state(slot, generation) !== slotState.OPEN) {
+      table.uncharge(slot, bytes);
+      return false;
+    }
+    commands.send(slot, generation, data, length, this.#framed);
+    if (total <= this.#highWater) return true;
+    this.#drainWanted = true;
+    if (!table.awaitDrain(slot, lane)) setImmediate(() => this.drained());
+    return false;
+  }
+
+  /** Resolves when all that has been sent is with the kernel. */
+  flushed(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#flushAsked) return this.#nextFlushWaiters.wait(signal);
+    this.#askForFlush();
+    return this.#flushWaiters.wait(signal);
+  }
+
+  /** Resolves with true at the low-water mark, with false when the path is stopped. */
+  ready(signal: AbortSignal | undefined): Promise<boolean> {
+    const { table, lane } = this.#context;
+    if (table.buffered(this.#slot) <= table.lowWater(this.#slot)) return Promise.resolve(true);
+    const ready = this.#drainWaiters.wait(signal);
+    if (!table.awaitDrain(this.#slot, lane)) this.drained();
+    return ready;
+  }
+
+  /** DRAIN has come, or was not needed. */
+  drained(): void {
+    this.#drainWaiters.resolveAll(true);
+    if (!this.#drainWanted || this.#stopped) return;
+    this.#drainWanted = false;
+    this.#onDrain();
+  }
+
+  /** FLUSHED has come. */
+  flushAnswered(): void {
+    this.#flushAsked = false;
+    this.#flushWaiters.resolveAll();
+    if (this.#nextFlushWaiters.isEmpty) return;
+    [this.#flushWaiters, this.#nextFlushWaiters] = [this.#nextFlushWaiters, this.#flushWaiters];
+    this.#askForFlush();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#drainWaiters.resolveAll(false);
+  }
+
+  /** The connection is closed: what waits in this thread is forgotten, and so is who waits for it to be flushed. */
+  close(error: ReactorError): void {
+    this.stop();
+    this.#context.commands.forget(this.#slot, this.#generation);
+    this.#flushWaiters.rejectAll(error);
+    this.#nextFlushWaiters.rejectAll(error);
+  }
+
+  #askForFlush(): void {
+    this.#flushAsked = true;
+    this.#context.commands.flush(this.#slot, this.#generation);
+  }
+
+  #overflow(): void {
+    const { table, commands } = this.#context;
+    if (table.dropsOnOverflow(this.#slot)) {
+      table.noteDropped(this.#slot);
+      return;
+    }
+    this.stop();
+    commands.destroy(this.#slot, this.#generation, 'backpressure');
+  }
+}
+
+function messageLength(data: Uint8Array | string): number {
+  if (typeof data === 'string') return Buffer.byteLength(data);
+  if (data instanceof Uint8Array) return data.byteLength;
+  const message = `send() takes a Uint8Array or a string, got ${inspect(data, { depth: 0, maxStringLength: 60 })}`;
+  throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
+}
