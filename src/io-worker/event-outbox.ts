@@ -71,7 +71,7 @@ export class EventOutbox implements BlockedSource {
     if (alone && !this.retryDelivery()) this.#wait(event);
   }
 
-  /** Sends a piece of input. False: it did not fit, so that INPUT waits; `keepInput` must follow. */
+  /** Sends a piece of input. False: it did not fit, so that INPUT waits: `keepInput` what is left. */
   offer(kind: number, bytes: Uint8Array, start: number, end: number): boolean {
     return this.#lane.offer(kind, this.#slot, this.#generation, bytes, start, end) || this.#refuseInput();
   }

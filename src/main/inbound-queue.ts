@@ -30,10 +30,6 @@ export class InboundQueue {
     if (this.#bytes > STOP_BYTES || this.length > STOP_MESSAGES) this.#full = true;
   }
 
-  peek(): Buffer | undefined {
-    return this.#messages[this.#head];
-  }
-
   shift(): Buffer | undefined {
     const message = this.#messages[this.#head];
     if (message === undefined) return undefined;

@@ -15,6 +15,7 @@ import { SharedMemory } from '../shared/shared-memory.js';
 import { AppLane } from './app-lane.js';
 import { CommandWriter } from './command-writer.js';
 import type { ConnectionContext } from './connection-host.js';
+import { withDeadline } from './deadline.js';
 import { type ControlValue, IoWorkerThread } from './io-worker-thread.js';
 import { checkClient, checkListen, checkReactorClose, checkShorthandConnect, checkSpawn } from './option-checks.js';
 import {
@@ -377,16 +378,6 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     const open = this.#servers + this.#calls + this.#connections.size > 0;
     if (this.#referenced && open) this.#thread.doorbellPort.ref();
     else this.#thread.doorbellPort.unref();
-  }
-}
-
-async function withDeadline<T>(ms: number, run: (deadline: AbortSignal) => Promise<T>): Promise<T> {
-  const deadline = new AbortController();
-  const timer = setTimeout(() => deadline.abort(), ms);
-  try {
-    return await run(deadline.signal);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -82,10 +82,6 @@ export class Registry {
     this.memory.add(Registry.laneSleepWord(lane) + 2, 1);
   }
 
-  laneProgress(lane: number): number {
-    return this.memory.load(Registry.laneSleepWord(lane) + 2);
-  }
-
   count(counter: RegistryCounter, by = 1): void {
     (this.#counters[counter] as number) += by;
   }

@@ -15,12 +15,7 @@ function queueOf(...lengths: number[]): InboundQueue {
 describe('InboundQueue', () => {
   it('is empty at first, and not full', () => {
     const queue = new InboundQueue();
-    expect([queue.isEmpty, queue.isFull, queue.peek(), queue.shift()]).to.deep.equal([
-      true,
-      false,
-      undefined,
-      undefined,
-    ]);
+    expect([queue.isEmpty, queue.isFull, queue.shift()]).to.deep.equal([true, false, undefined]);
   });
 
   it('gives messages back in the order in which they came', () => {
@@ -29,10 +24,9 @@ describe('InboundQueue', () => {
     for (const message of messages) queue.push(message);
     for (const message of messages) {
       expect(queue.isEmpty).to.equal(false);
-      expect(queue.peek()).to.equal(message);
       expect(queue.shift()).to.equal(message);
     }
-    expect([queue.isEmpty, queue.peek(), queue.shift()]).to.deep.equal([true, undefined, undefined]);
+    expect([queue.isEmpty, queue.shift()]).to.deep.equal([true, undefined]);
   });
 
   it('is full when more than 256 KiB wait', () => {
@@ -75,7 +69,7 @@ describe('InboundQueue', () => {
     queue.shift();
     expect(queue.clear()).to.equal(2);
     expect(queue.clear()).to.equal(0);
-    expect([queue.isEmpty, queue.isFull, queue.peek()]).to.deep.equal([true, false, undefined]);
+    expect([queue.isEmpty, queue.isFull]).to.deep.equal([true, false]);
     queue.push(Buffer.alloc(256 * KIB));
     expect(queue.isFull).to.equal(false);
     queue.push(Buffer.from('b'));
@@ -135,7 +129,7 @@ describe('InboundQueue', () => {
           if (bytes > 256 * KIB) full = true;
           for (let i = 0; i > value; i--) {
             const message = model.shift();
-            if (queue.peek() !== message || queue.shift() !== message) expect.fail('another message than in the array');
+            if (queue.shift() !== message) expect.fail('another message than in the array');
             bytes -= message?.length ?? 0;
             if (bytes <= 64 * KIB) full = false;
           }

@@ -1,0 +1,40 @@
+import { expect } from 'chai';
+import { Reactor } from '../../src/index.js';
+import { nextConnection, untilWithoutYielding } from '../fixtures/events.js';
+import { RawPeer } from '../fixtures/raw-peer.js';
+
+const MESSAGES = 40;
+/** Longer than a turn of the lane may last. */
+const HANDLER_MS = 5;
+
+describe('slow handlers', () => {
+  it('let other work of the thread have its turn between messages of one batch', async () => {
+    await using reactor = await Reactor.spawn();
+    const server = await reactor.listen({ host: '127.0.0.1', port: 0 });
+    const [connection, peer] = await Promise.all([nextConnection(server), RawPeer.connect(server.address.port)]);
+    peer.send(...Array.from({ length: MESSAGES }, String));
+    untilWithoutYielding(() => connection.messagesReceived === MESSAGES);
+
+    let handled = 0;
+    let most = 0;
+    let waiting = false;
+    const all = new Promise<void>((resolve) => {
+      connection.on('message', () => {
+        const until = performance.now() + HANDLER_MS;
+        untilWithoutYielding(() => performance.now() > until);
+        handled++;
+        if (handled === MESSAGES) resolve();
+        if (waiting) return;
+        waiting = true;
+        const before = handled;
+        setImmediate(() => {
+          most = Math.max(most, handled - before);
+          waiting = false;
+        });
+      });
+    });
+    await all;
+    expect(most, 'messages handled while an immediate waited').to.be.below(2);
+    peer.end();
+  });
+});
