@@ -1,5 +1,15 @@
-export type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './main/connection-events.js';
+export { attach } from './main/attach.js';
 export type {
+  CloseDetail,
+  ConnectionEvents,
+  ConnectionInfo,
+  ConnectionState,
+  MessageInfo,
+} from './main/connection-events.js';
+export { defineLogic, type Logic, type LogicContext } from './main/define-logic.js';
+export { LogicPool, type LogicPoolEvents, type LogicRestart } from './main/logic-pool.js';
+export type {
+  BroadcastOptions,
   ClientOptions,
   CloseOptions,
   Codec,
@@ -7,17 +17,22 @@ export type {
   ConnectOptions,
   LimitOptions,
   ListenOptions,
+  LogicPoolCloseOptions,
+  LogicPoolOptions,
   ReactorCloseOptions,
   SpawnOptions,
   WaitOptions,
 } from './main/options.js';
-export { Reactor, type ReactorEvents } from './main/reactor.js';
+export { Reactor, type ReactorEvents, type Respawn } from './main/reactor.js';
+export type { ReactorHandle } from './main/reactor-handle.js';
 export type { ReactorStats } from './main/reactor-stats.js';
+export type { Stall } from './main/stall-watch.js';
 export { TcpClient } from './main/tcp-client.js';
 export { TcpConnection } from './main/tcp-connection.js';
 export type { HostEvents, TcpHost } from './main/tcp-host.js';
 export { TcpServer } from './main/tcp-server.js';
 export { type CloseReason, closeReasons } from './shared/close-reason.js';
 export type { ConnectionId } from './shared/connection-id.js';
-export type { ServerAddress } from './shared/control-protocol.js';
+export type { Dispatch, ServerAddress } from './shared/control-protocol.js';
+export type { ConnectionAddresses } from './shared/event-record.js';
 export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';

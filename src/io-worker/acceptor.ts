@@ -1,43 +1,49 @@
 import net from 'node:net';
 import type { ListenRequest, ServerAddress } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import { registryCounter } from '../shared/registry.js';
-import type { EventLane } from './event-lane.js';
+import { boardCounter } from '../shared/status-board.js';
 import type { EventLoop } from './event-loop.js';
+import type { Origin } from './origin.js';
 import { PlainSocket } from './plain-socket.js';
-import { type ConnectionOrigin, TcpConnection } from './tcp-connection.js';
+import { TcpConnection } from './tcp-connection.js';
 
 /** A listening socket: what comes in through it becomes connections. */
 export class Acceptor {
-  readonly #origin: ConnectionOrigin;
+  readonly #origin: Origin;
   readonly #server: net.Server;
   readonly #loop: EventLoop;
-  readonly #lane: EventLane;
   readonly #reuseReadBuffer: boolean;
+  #address: ServerAddress = { address: '', port: 0, family: '' };
 
-  constructor(loop: EventLoop, lane: EventLane, request: ListenRequest, reuseReadBuffer: boolean) {
-    this.#origin = { id: request.server, settings: request.connection };
+  constructor(loop: EventLoop, origin: Origin, reuseReadBuffer: boolean) {
+    this.#origin = origin;
     this.#loop = loop;
-    this.#lane = lane;
     this.#reuseReadBuffer = reuseReadBuffer;
     this.#server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
     this.#server.on('connection', (socket) => this.#adopt(socket));
   }
 
   async listen(request: ListenRequest): Promise<ServerAddress> {
-    const { host, port, backlog } = request;
+    const { host, port, backlog, reusePort } = request;
     const server = this.#server;
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => {
         const message = `Cannot listen on ${host ?? '*'}:${port}: ${error.message}`;
         reject(new ReactorError('ERR_REACTOR_LISTEN_FAILED', message, { cause: error }));
       });
-      server.listen({ ...(host !== undefined && { host }), port, backlog, exclusive: true }, resolve);
+      const options = { ...(host !== undefined && { host }), port, backlog, exclusive: true };
+      // The types are those of Node 20, which has no reusePort.
+      server.listen(reusePort ? ({ ...options, reusePort } as net.ListenOptions) : options, resolve);
     });
     server.removeAllListeners('error');
     // accept() failed, for want of file descriptors for example: libuv has refused that peer, the others are served on.
-    server.on('error', () => this.#loop.registry.count(registryCounter.REFUSED));
-    return server.address() as net.AddressInfo;
+    server.on('error', () => this.#loop.board.count(boardCounter.REFUSED));
+    this.#address = server.address() as net.AddressInfo;
+    return this.#address;
+  }
+
+  get address(): ServerAddress {
+    return this.#address;
   }
 
   /** Stops listening; its connections stay. The server object itself never says that it has closed: see PlainSocket.adopt. */
@@ -47,11 +53,11 @@ export class Acceptor {
 
   #adopt(accepted: net.Socket): void {
     const socket = PlainSocket.adopt(accepted, this.#reuseReadBuffer);
-    if (TcpConnection.open(this.#loop, this.#lane, socket, this.#origin, 0) === undefined) {
-      this.#loop.registry.count(registryCounter.REFUSED);
+    if (TcpConnection.open(this.#loop, socket, this.#origin, 0) === undefined) {
+      this.#loop.board.count(boardCounter.REFUSED);
       socket.destroy();
       return;
     }
-    this.#loop.registry.count(registryCounter.ACCEPTED);
+    this.#loop.board.count(boardCounter.ACCEPTED);
   }
 }

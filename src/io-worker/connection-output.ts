@@ -1,5 +1,6 @@
 import type { SharedMemory } from '../shared/shared-memory.js';
 import type { Chunk, ChunkPool } from './chunk-pool.js';
+import type { EventLane } from './event-lane.js';
 import { OutputBuffer } from './output-buffer.js';
 import type { PlainSocket } from './plain-socket.js';
 
@@ -17,8 +18,8 @@ export interface OutputOwner {
   onOutput(): void;
   /** The kernel has taken that much, `own` of it this side's own frames. */
   onSent(bytes: number, own: number): void;
-  /** All that had been appended when `notifyFlushed` was called is with the kernel. */
-  onFlushed(): void;
+  /** All that had been appended when `notifyFlushed` was called for the lane is with the kernel. */
+  onFlushed(lane: EventLane): void;
 }
 
 /** The way from the command ring to the socket: gathers what a turn brings, writes it at once, and knows how far it came. */
@@ -34,10 +35,10 @@ export class ConnectionOutput {
   #written = 0;
   /** Bytes of this side's own frames that the kernel does not have. */
   #ownBytes = 0;
-  /** Who asked for it is told when `#written` gets here; -1: nobody has. */
-  #flushAt = -1;
+  /** Who asked for it is told when `#written` gets to `at`; in this order. One for each lane at most. */
+  #flushes: { readonly lane: EventLane; readonly at: number }[] = [];
   /** Pieces of messages that are longer than a record, by the lane that they come from. */
-  readonly #parts = new Map<unknown, Buffer[]>();
+  readonly #parts = new Map<EventLane, Buffer[]>();
   #partBytes = 0;
   #finishing = false;
   #finished = false;
@@ -74,8 +75,15 @@ export class ConnectionOutput {
     return true;
   }
 
+  /** Appends bytes that other connections send, too: they are not copied, and must not change. */
+  appendShared(bytes: Buffer): void {
+    this.#buffer.appendOwned(bytes);
+    this.#appended += bytes.length;
+    this.#owner.onOutput();
+  }
+
   /** A message that comes in pieces is appended when it is whole, so that those of two threads do not mix. */
-  appendPart(lane: unknown, memory: SharedMemory, offset: number, length: number, isLast: boolean): void {
+  appendPart(lane: EventLane, memory: SharedMemory, offset: number, length: number, isLast: boolean): void {
     const piece = Buffer.allocUnsafeSlow(length);
     memory.copyOut(offset, length, piece, 0);
     const parts = this.#parts.get(lane) ?? [];
@@ -92,14 +100,24 @@ export class ConnectionOutput {
     this.#owner.onOutput();
   }
 
+  /** The lane's thread has died in the middle of a message. Returns how many bytes of it there were. */
+  dropParts(lane: EventLane): number {
+    let bytes = 0;
+    for (const part of this.#parts.get(lane) ?? []) bytes += part.length;
+    this.#parts.delete(lane);
+    this.#partBytes -= bytes;
+    this.#flushes = this.#flushes.filter((flush) => flush.lane !== lane);
+    return bytes;
+  }
+
   /** FIN behind everything that has been appended. */
   finish(): void {
     this.#finishing = true;
     this.#owner.onOutput();
   }
 
-  notifyFlushed(): void {
-    this.#flushAt = this.#appended;
+  notifyFlushed(lane: EventLane): void {
+    this.#flushes.push({ lane, at: this.#appended });
     this.#checkFlushed();
   }
 
@@ -167,8 +185,9 @@ export class ConnectionOutput {
   }
 
   #checkFlushed(): void {
-    if (this.#flushAt === -1 || this.#written < this.#flushAt) return;
-    this.#flushAt = -1;
-    this.#owner.onFlushed();
+    for (let first = this.#flushes[0]; first !== undefined && this.#written >= first.at; first = this.#flushes[0]) {
+      this.#flushes.shift();
+      this.#owner.onFlushed(first.lane);
+    }
   }
 }

@@ -1,9 +1,9 @@
 import type { ConnectionId } from '../shared/connection-id.js';
 import type { ConnectRequest } from '../shared/control-protocol.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
-import { registryCounter } from '../shared/registry.js';
-import type { EventLane } from './event-lane.js';
+import { boardCounter } from '../shared/status-board.js';
 import type { EventLoop } from './event-loop.js';
+import type { Origin } from './origin.js';
 import { PlainSocket } from './plain-socket.js';
 import { TcpConnection } from './tcp-connection.js';
 
@@ -21,8 +21,9 @@ export class Connector {
     this.#socket = PlainSocket.connect(request.host, request.port, reuseReadBuffer);
   }
 
-  async connect(lane: EventLane): Promise<ConnectionId> {
-    const { host, port, timeoutMs, attempt, client, connection: settings } = this.#request;
+  /** @param originOf asked when there is a connection: meanwhile its thread may have died */
+  async connect(originOf: () => Origin): Promise<ConnectionId> {
+    const { host, port, timeoutMs, attempt } = this.#request;
     try {
       await new Promise<void>((resolve, reject) => {
         this.#fail = reject;
@@ -44,13 +45,13 @@ export class Connector {
       clearTimeout(this.#timeout);
       this.#fail = undefined;
     }
-    const connection = TcpConnection.open(this.#loop, lane, this.#socket, { id: client, settings }, attempt);
+    const connection = TcpConnection.open(this.#loop, this.#socket, originOf(), attempt);
     if (connection === undefined) {
       this.#socket.destroy();
       const message = `All ${this.#loop.table.slots} connections of the reactor are in use (maxConnections)`;
       throw new ReactorError('ERR_REACTOR_TOO_MANY_CONNECTIONS', message);
     }
-    this.#loop.registry.count(registryCounter.CONNECTED);
+    this.#loop.board.count(boardCounter.CONNECTED);
     return connection.id;
   }
 

@@ -1,57 +1,124 @@
 import type { CloseReason } from '../shared/close-reason.js';
-import type { ConnectionId } from '../shared/connection-id.js';
+import { type ConnectionId, generationOf, slotOf } from '../shared/connection-id.js';
 import type {
   ConnectRequest,
   ControlResult,
   IoWorkerControl,
+  LaneWelcome,
   ListenRequest,
   ServerAddress,
+  ServerDescription,
 } from '../shared/control-protocol.js';
+import type { ConnectionAddresses } from '../shared/event-record.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import { Acceptor } from './acceptor.js';
 import { Connector } from './connector.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
-import type { TcpConnection } from './tcp-connection.js';
+import { Origin } from './origin.js';
 
-/** The control plane's end in the io worker. */
+/** What all threads' calls have in common. */
+export interface IoWorkerParts {
+  readonly loop: EventLoop;
+  readonly reuseReadBuffer: boolean;
+  readonly connectors: Map<number, Connector>;
+}
+
+/** The control plane's end in the io worker, for one lane. */
 export class ControlService implements IoWorkerControl {
   readonly #loop: EventLoop;
   readonly #reuseReadBuffer: boolean;
-  readonly #acceptors = new Map<number, Acceptor>();
-  readonly #connectors = new Map<number, Connector>();
+  readonly #connectors: Map<number, Connector>;
+  /** Undefined: there was none left for the thread. */
+  readonly #lane: EventLane | undefined;
+  /** Attempts of this thread. */
+  readonly #attempts = new Set<Connector>();
 
-  constructor(loop: EventLoop, reuseReadBuffer: boolean) {
-    this.#loop = loop;
-    this.#reuseReadBuffer = reuseReadBuffer;
+  constructor(parts: IoWorkerParts, lane: EventLane | undefined) {
+    this.#loop = parts.loop;
+    this.#reuseReadBuffer = parts.reuseReadBuffer;
+    this.#connectors = parts.connectors;
+    this.#lane = lane;
   }
 
-  listen(lane: number, request: ListenRequest): ControlResult<ServerAddress> {
+  join(): ControlResult<LaneWelcome> {
     return settle(async () => {
-      const acceptor = new Acceptor(this.#loop, this.#lane(lane), request, this.#reuseReadBuffer);
-      const reply = await acceptor.listen(request);
-      this.#acceptors.set(request.server, acceptor);
-      return reply;
+      const { board, table } = this.#loop;
+      return {
+        lane: this.#openLane().index,
+        board: board.memory.buffer,
+        table: table.memory.buffer,
+        firstGeneration: table.firstGeneration,
+      };
+    });
+  }
+
+  listen(request: ListenRequest): ControlResult<ServerAddress> {
+    return settle(async () => {
+      const lane = this.#openLane();
+      const known = this.#loop.origins.get(request.server);
+      if (known?.acceptor !== undefined) {
+        known.inform(lane);
+        return known.acceptor.address;
+      }
+      const origin = Origin.server(request, this.#loop.board);
+      const acceptor = new Acceptor(this.#loop, origin, this.#reuseReadBuffer);
+      origin.inform(lane);
+      if (request.dispatch === 'owner') origin.subscribe(lane);
+      // Known before it listens: two threads may ask for it after a crash.
+      this.#loop.origins.set(request.server, origin);
+      origin.acceptor = acceptor;
+      try {
+        return await acceptor.listen(request);
+      } catch (error) {
+        this.#loop.origins.delete(request.server);
+        throw error;
+      }
+    });
+  }
+
+  subscribe(server: number): ControlResult<ServerDescription> {
+    return settle(async () => {
+      const { origin, request, acceptor } = this.#server(server);
+      origin.subscribe(this.#openLane());
+      return { request, address: acceptor.address };
+    });
+  }
+
+  unsubscribe(server: number, unlessLast: boolean): ControlResult<boolean> {
+    return settle(async () => {
+      const { origin } = this.#server(server);
+      const lane = this.#openLane();
+      const { lanes } = origin.audience;
+      if (unlessLast && lanes.size - (lanes.has(lane) ? 1 : 0) === 0) return false;
+      await origin.unsubscribe(lane);
+      return true;
     });
   }
 
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void> {
     return settle(async () => {
-      this.#acceptors.get(id)?.stop();
-      this.#acceptors.delete(id);
-      const connections = [...this.#loop.slots].filter((connection) => connection.origin.id === id);
-      await windDown(connections, reason, drainMs);
+      const origin = this.#loop.origins.get(id);
+      if (origin === undefined) return;
+      await origin.windDown(reason, drainMs);
+      // A client's may get further connections from attempts that were under way.
+      if (origin.request === undefined) return;
+      this.#loop.origins.delete(id);
+      origin.announceEnd();
     });
   }
 
-  connect(lane: number, request: ConnectRequest): ControlResult<ConnectionId> {
+  connect(request: ConnectRequest): ControlResult<ConnectionId> {
     return settle(async () => {
+      this.#openLane();
       const connector = new Connector(this.#loop, request, this.#reuseReadBuffer);
       this.#connectors.set(request.attempt, connector);
+      this.#attempts.add(connector);
       try {
-        return await connector.connect(this.#lane(lane));
+        return await connector.connect(() => this.#clientOrigin(request));
       } finally {
         this.#connectors.delete(request.attempt);
+        this.#attempts.delete(connector);
       }
     });
   }
@@ -61,20 +128,51 @@ export class ControlService implements IoWorkerControl {
     return settle(async () => this.#connectors.get(attempt)?.abort(error));
   }
 
-  close(drainMs: number): ControlResult<void> {
+  info(id: ConnectionId): ControlResult<ConnectionAddresses | undefined> {
     return settle(async () => {
-      for (const acceptor of this.#acceptors.values()) acceptor.stop();
-      this.#acceptors.clear();
-      const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
-      for (const connector of this.#connectors.values()) connector.abort(closed);
-      await windDown([...this.#loop.slots], 'reactor-close', drainMs);
+      const connection = this.#loop.slots.get(slotOf(id));
+      return connection?.generation === generationOf(id) ? connection.addresses : undefined;
     });
   }
 
-  #lane(index: number): EventLane {
-    const lane = this.#loop.lane(index);
-    if (lane === undefined) throw new ReactorError('ERR_REACTOR_INTERNAL', `There is no lane ${index}`);
+  close(drainMs: number): ControlResult<void> {
+    return settle(async () => {
+      const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
+      for (const connector of this.#connectors.values()) connector.abort(closed);
+      const origins = [...this.#loop.origins.values()];
+      await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
+    });
+  }
+
+  /** The thread has ended: what it was connecting is nobody's. */
+  abortAttempts(): void {
+    const gone = new ReactorError('ERR_REACTOR_ABORTED', 'The thread that was connecting has ended');
+    for (const connector of this.#attempts) connector.abort(gone);
+  }
+
+  #openLane(): EventLane {
+    const lane = this.#lane;
+    if (lane === undefined) {
+      throw new ReactorError('ERR_REACTOR_TOO_MANY_THREADS', 'attach(): the reactor serves 32 threads at most');
+    }
+    if (lane.isRetired) throw new ReactorError('ERR_REACTOR_CLOSED', 'The thread has left the reactor');
     return lane;
+  }
+
+  #server(id: number): { origin: Origin; request: ListenRequest; acceptor: Acceptor } {
+    const origin = this.#loop.origins.get(id);
+    const { request, acceptor } = origin ?? {};
+    if (origin !== undefined && request !== undefined && acceptor !== undefined) return { origin, request, acceptor };
+    throw new ReactorError('ERR_REACTOR_NO_SUCH_SERVER', `There is no server ${id}; it may have been closed`);
+  }
+
+  #clientOrigin(request: ConnectRequest): Origin {
+    const { client: id, connection } = request;
+    const known = this.#loop.origins.get(id);
+    if (known !== undefined) return known;
+    const origin = Origin.client(id, connection, this.#openLane(), this.#loop.board);
+    this.#loop.origins.set(id, origin);
+    return origin;
   }
 }
 
@@ -84,13 +182,4 @@ async function settle<T>(call: () => Promise<T>): ControlResult<T> {
   } catch (error) {
     return { ok: false, error: toErrorData(error) };
   }
-}
-
-/** Lets every connection finish what it has in hand; after the deadline closes what is left. */
-async function windDown(connections: readonly TcpConnection[], reason: CloseReason, drainMs: number): Promise<void> {
-  const deadline = setTimeout(() => {
-    for (const connection of connections) connection.destroy(reason);
-  }, drainMs);
-  await Promise.all(connections.map((connection) => connection.windDown(reason)));
-  clearTimeout(deadline);
 }

@@ -1,7 +1,11 @@
 import type { Doorbell } from '../shared/doorbell.js';
+import { threadWord } from '../shared/lane.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
+import type { StatusBoard } from '../shared/status-board.js';
+import { LaneNotices } from './lane-notices.js';
+import { type InputKeeper, LaneTrail } from './lane-trail.js';
 
 /**
  * Each blocked connection holds what is left of one read, 64 KiB at most. From this many on, the sockets of all connections
@@ -15,36 +19,95 @@ export interface BlockedSource {
   retryDelivery(): boolean;
 }
 
+/** A piece of input, and who keeps it for as long as the thread has not done with it. */
+export interface KeptInput {
+  readonly keeper: InputKeeper;
+  /** The number of the last message in it. */
+  readonly upTo: number;
+}
+
+export interface EventLaneParts {
+  readonly index: number;
+  readonly threadId: number;
+  readonly commands: SharedMemory;
+  readonly events: SharedMemory;
+  readonly ledger: SharedMemory;
+  readonly thread: SharedMemory;
+  readonly doorbell: Doorbell;
+  readonly board: StatusBoard;
+}
+
 /**
- * The io worker's end of a lane. When the event ring is full, the connections that have something to say wait here in
- * order. Until half of the ring is free nobody overtakes them, and the io worker may sleep: the app thread rings.
+ * The io worker's end of a lane. When the event ring is full, those that have something to say wait here in order. Until
+ * half of the ring is free nobody overtakes them, and the io worker may sleep: the app thread rings.
  */
 export class EventLane {
   readonly index: number;
+  readonly threadId: number;
   readonly commands: RingConsumer;
   readonly #events: RingProducer;
+  readonly #ledger: SharedMemory;
+  readonly #thread: SharedMemory;
   readonly #doorbell: Doorbell;
+  readonly #board: StatusBoard;
+  readonly #trail: LaneTrail;
+  readonly notices: LaneNotices = new LaneNotices(this);
   readonly #blocked = new Set<BlockedSource>();
   #retrying = false;
   #crowded = false;
+  #retired = false;
+  /** Pieces of a broadcast that is longer than a record. */
+  broadcastParts: Buffer[] = [];
   /** Told when all connections of the lane must pause, and when they may go on. */
-  onCrowded: (crowded: boolean) => void = () => {};
+  onCrowded: () => void = () => {};
 
-  constructor(index: number, commands: SharedMemory, events: SharedMemory, doorbell: Doorbell) {
-    this.index = index;
-    this.commands = new RingConsumer(commands);
-    this.#events = new RingProducer(events);
-    this.#doorbell = doorbell;
+  constructor(parts: EventLaneParts) {
+    this.index = parts.index;
+    this.threadId = parts.threadId;
+    this.commands = new RingConsumer(parts.commands);
+    this.#trail = new LaneTrail(parts.events);
+    this.#events = new RingProducer(parts.events, (consumed) => this.#trail.settle(consumed));
+    this.#ledger = parts.ledger;
+    this.#thread = parts.thread;
+    this.#doorbell = parts.doorbell;
+    this.#board = parts.board;
+  }
+
+  /** The thread is gone. */
+  get isRetired(): boolean {
+    return this.#retired;
+  }
+
+  /** New connections start paused. */
+  get isCrowded(): boolean {
+    return this.#crowded;
+  }
+
+  /** Connections whose events the thread gets, from all io workers. */
+  get connections(): number {
+    return this.#thread.load(threadWord.CONNECTIONS);
+  }
+
+  countConnection(by: 1 | -1): void {
+    this.#thread.add(threadWord.CONNECTIONS, by);
   }
 
   /** Puts an event into the ring. False: it did not fit; `block` and try again when asked. */
-  offer(kind: number, slot: number, generation: number, bytes: Uint8Array, start: number, end: number): boolean {
+  offer(
+    kind: number,
+    slot: number,
+    generation: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    kept?: KeptInput,
+  ): boolean {
     if (this.#isClosedToNew()) return false;
     const pad = (bytes.byteOffset + start) % 8;
     const offset = this.#events.claim(kind, slot, generation, end - start, pad);
     if (offset === -1) return false;
     this.#events.memory.copyIn(offset, bytes, start, end);
-    return this.#publish();
+    return this.#publish(kind, offset, end - start, kept);
   }
 
   /** Like `offer`, with a u32 in front. */
@@ -56,29 +119,25 @@ export class EventLane {
     bytes: Uint8Array,
     start: number,
     end: number,
+    kept?: KeptInput,
   ): boolean {
     if (this.#isClosedToNew()) return false;
     const offset = this.#events.claim(kind, slot, generation, 4 + end - start);
     if (offset === -1) return false;
     this.#events.memory.write(offset >> 2, prefix);
     this.#events.memory.copyIn(offset + 4, bytes, start, end);
-    return this.#publish();
+    return this.#publish(kind, offset, 4 + end - start, kept);
   }
 
   block(source: BlockedSource): void {
     this.#blocked.add(source);
     if (this.#blocked.size < MAX_BLOCKED || this.#crowded) return;
     this.#crowded = true;
-    this.onCrowded(true);
+    this.onCrowded();
   }
 
   unblock(source: BlockedSource): void {
     this.#blocked.delete(source);
-  }
-
-  /** New connections start paused. */
-  get isCrowded(): boolean {
-    return this.#crowded;
   }
 
   /** Lets waiting sources try again if there is room. True if any did. */
@@ -94,7 +153,7 @@ export class EventLane {
     this.#events.spaceFound();
     if (this.#crowded) {
       this.#crowded = false;
-      this.onCrowded(false);
+      this.onCrowded();
     }
     return true;
   }
@@ -110,13 +169,38 @@ export class EventLane {
     if (this.commands.spaceWanted()) this.#doorbell.ring();
   }
 
-  #isClosedToNew(): boolean {
-    return this.#blocked.size > 0 && !this.#retrying;
+  /** Has input kept that the thread has taken out of the ring and not done with. */
+  noteConsumed(): void {
+    this.#events.noteConsumed();
   }
 
-  #publish(): true {
+  /** The thread has died: has everything kept that it had not done with. */
+  retire(): void {
+    this.#retired = true;
+    this.#trail.settle(this.#events.produced);
+    this.#blocked.clear();
+    this.broadcastParts = [];
+  }
+
+  /** What the dead thread had charged for and never put into the command ring, by slot. */
+  *owed(): IterableIterator<{ slot: number; bytes: number }> {
+    const slots = this.#ledger.byteLength / Int32Array.BYTES_PER_ELEMENT;
+    for (let slot = 0; slot < slots; slot++) {
+      const bytes = this.#ledger.read(slot);
+      if (bytes !== 0) yield { slot, bytes };
+    }
+  }
+
+  #isClosedToNew(): boolean {
+    return this.#retired || (this.#blocked.size > 0 && !this.#retrying);
+  }
+
+  #publish(kind: number, offset: number, length: number, kept: KeptInput | undefined): true {
     this.#events.publish();
-    this.#doorbell.ring();
+    const position = this.#events.produced;
+    if (kept !== undefined) this.#trail.add({ ...kept, position, kind, offset, length });
+    this.#board.noteProduced(this.index, position);
+    if (this.#doorbell.ring()) this.#board.noteRung(this.index, Date.now());
     return true;
   }
 }

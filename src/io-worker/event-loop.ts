@@ -1,12 +1,16 @@
 import { closeReasonOf } from '../shared/close-reason.js';
-import { commandKind } from '../shared/command-record.js';
-import type { ConnectionTable } from '../shared/connection-table.js';
+import { commandKind, decodeBroadcast } from '../shared/command-record.js';
+import { type ConnectionTable, codecTrait, MAX_LANES } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
-import type { Registry } from '../shared/registry.js';
-import { registryCounter } from '../shared/registry.js';
+import { encodeClose, eventKind } from '../shared/event-record.js';
+import { frameKind } from '../shared/frame-format.js';
+import { ReactorError } from '../shared/reactor-error.js';
 import type { RingConsumer } from '../shared/ring-consumer.js';
+import { boardCounter, type StatusBoard } from '../shared/status-board.js';
 import { ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
+import { encodeFrame } from './frame-codec.js';
+import type { Origin } from './origin.js';
 import { Slots } from './slots.js';
 import type { TcpConnection } from './tcp-connection.js';
 
@@ -16,6 +20,16 @@ const RECORDS_PER_TURN = 1024;
 
 /** Turns with nothing to do before the io worker goes to sleep. */
 const IDLE_TURNS = 2;
+
+/** The answer to who asks about a connection that nobody knows any more. */
+const FORGOTTEN: Buffer = encodeClose(
+  {
+    reason: 'local-destroy',
+    unsentBytes: 0,
+    counts: { lastReceivedAt: 0, bytesReceived: 0, bytesSent: 0, messagesReceived: 0, droppedMessages: 0 },
+  },
+  new ReactorError('ERR_REACTOR_CONNECTION_CLOSED', 'It had been closed before this thread asked about it'),
+);
 
 /**
  * The io worker's loop. libuv reads the sockets in its poll phase; a turn runs in the check phase right behind it:
@@ -27,36 +41,68 @@ const IDLE_TURNS = 2;
  */
 export class EventLoop {
   readonly worker: number;
-  readonly registry: Registry;
+  readonly board: StatusBoard;
   readonly table: ConnectionTable;
   readonly slots: Slots<TcpConnection>;
   readonly chunkPool: ChunkPool = new ChunkPool();
+  /** Servers, and clients that have connections here. */
+  readonly origins: Map<number, Origin> = new Map();
   readonly #sleepWord: SleepWord;
   readonly #lanes: EventLane[] = [];
   #dirty: TcpConnection[] = [];
   #scheduled = false;
   #idleTurns = 0;
 
-  constructor(worker: number, registry: Registry, table: ConnectionTable, sleepWord: SleepWord) {
+  constructor(worker: number, board: StatusBoard, table: ConnectionTable, sleepWord: SleepWord) {
     this.worker = worker;
-    this.registry = registry;
+    this.board = board;
     this.table = table;
-    this.slots = new Slots(table, (slot) => {
-      for (const lane of this.#lanes) while (table.buffered(slot) !== 0 && this.#takeCommands(lane));
+    this.slots = new Slots(table, (isSettled) => {
+      for (const lane of this.#lanes) while (!isSettled() && this.#takeCommands(lane));
     });
     this.#sleepWord = sleepWord;
   }
 
+  /** The lowest number that no lane has, or undefined if there are as many as there may be. */
+  freeLaneIndex(): number | undefined {
+    for (let index = 0; index < MAX_LANES; index++) {
+      if (this.#lanes.every((lane) => lane.index !== index)) return index;
+    }
+    return undefined;
+  }
+
   addLane(lane: EventLane): void {
     this.#lanes.push(lane);
-    lane.onCrowded = (crowded) => {
-      for (const connection of this.slots) if (connection.lane === lane) connection.setPausedWithLane(crowded);
+    lane.onCrowded = () => {
+      for (const connection of this.slots) if (connection.input.isOn(lane)) connection.updateLanePause();
     };
     this.wake();
   }
 
-  lane(index: number): EventLane | undefined {
-    return this.#lanes.find((lane) => lane.index === index);
+  /**
+   * The lane's thread has ended. What it had sent is sent, what it had begun is taken back, and what it had not finished goes to
+   * others.
+   */
+  removeLane(lane: EventLane): void {
+    while (this.#takeCommands(lane));
+    this.#lanes.splice(this.#lanes.indexOf(lane), 1);
+    lane.retire();
+    for (const { slot, bytes } of lane.owed()) {
+      const connection = this.slots.get(slot);
+      if (connection === undefined) this.table.uncharge(slot, bytes);
+      else connection.uncharge(bytes);
+    }
+    for (const connection of this.slots) connection.dropPartsOf(lane);
+    // Those that get its events first: then the others find a lane that may have become free of them.
+    for (const origin of [...this.origins.values()]) origin.laneDied(lane);
+    this.board.closeLane(lane.index);
+    this.board.count(boardCounter.RECLAIMED_LANES);
+    this.wake();
+  }
+
+  /** The lanes of a set of bits, as the connection table has them. */
+  lanesOf(bits: number): EventLane[] {
+    return bits === 0 ? [] : this.#lanes.filter(({ index }) => (bits & (1 << index)) !== 0);
   }
 
   /** There may be something to do. */
@@ -78,7 +124,7 @@ export class EventLoop {
 
   readonly #turn = (): void => {
     this.#scheduled = false;
-    this.registry.count(registryCounter.TURNS);
+    this.board.count(boardCounter.TURNS);
     let busy = false;
     for (const lane of this.#lanes) {
       // Commands first: answers that they bring along leave in this turn's writes.
@@ -135,11 +181,13 @@ export class EventLoop {
 
   #execute(lane: EventLane, record: RingConsumer): void {
     const { kind, slot, generation, offset, length, memory } = record;
+    if (kind === commandKind.BROADCAST || kind === commandKind.BROADCAST_PART) {
+      this.#broadcast(lane, record);
+      return;
+    }
     const connection = this.slots.get(slot);
     if (connection === undefined || connection.generation !== generation || connection.isClosed) {
-      // It is gone: all that is left to do is to give its credit back.
-      const carriesData = kind === commandKind.SEND || kind === commandKind.SEND_PART || kind === commandKind.SEND_LAST;
-      if (carriesData) this.table.uncharge(slot, length);
+      this.#executeClosed(lane, record, connection?.generation === generation ? connection : undefined);
       return;
     }
     switch (kind) {
@@ -150,21 +198,78 @@ export class EventLoop {
       case commandKind.SEND_LAST:
         connection.sendPart(lane, memory, offset, length, kind === commandKind.SEND_LAST);
         break;
-      case commandKind.SHUTDOWN:
-        connection.shutdown(closeReasonOf(memory.readU32(offset)));
+      case commandKind.SHUTDOWN: {
+        const reason = closeReasonOf(memory.readU32(offset));
+        if (reason === 'local-shutdown') connection.shutdown(reason);
+        else connection.shutdownWhenDone(lane, reason);
         break;
+      }
       case commandKind.DESTROY:
         connection.destroy(closeReasonOf(memory.readU32(offset)));
         break;
       case commandKind.PAUSE:
-        connection.setPausedByApp(true);
+        connection.setPausedBy(lane, true);
         break;
       case commandKind.RESUME:
-        connection.setPausedByApp(false);
+        connection.setPausedBy(lane, false);
         break;
       case commandKind.FLUSH:
-        connection.notifyFlushed();
+        connection.notifyFlushed(lane);
+        break;
+      default:
+        this.#executeInput(lane, kind, connection);
+    }
+  }
+
+  /** What is about the events of a connection, open or closed. */
+  #executeInput(lane: EventLane, kind: number, connection: TcpConnection): void {
+    switch (kind) {
+      case commandKind.WATCH:
+        connection.watch(lane);
+        break;
+      case commandKind.SETTLED:
+        connection.input.settled(lane);
+        break;
+      case commandKind.RELEASED:
+        connection.released(lane);
+        break;
+      case commandKind.CLOSE_DONE:
+        connection.input.closeDone(lane);
         break;
     }
+  }
+
+  /** @param connection if it is closed and there are threads that have not heard of it */
+  #executeClosed(lane: EventLane, record: RingConsumer, connection: TcpConnection | undefined): void {
+    const { kind, slot, generation, length } = record;
+    switch (kind) {
+      case commandKind.SEND:
+      case commandKind.SEND_PART:
+      case commandKind.SEND_LAST:
+        // All that is left to do is to give its credit back.
+        this.table.uncharge(slot, length);
+        break;
+      case commandKind.FLUSH:
+      case commandKind.WATCH:
+        if (connection !== undefined) connection.watch(lane);
+        else lane.notices.send(eventKind.CLOSE, slot, generation, FORGOTTEN);
+        break;
+      default:
+        if (connection !== undefined) this.#executeInput(lane, kind, connection);
+    }
+  }
+
+  #broadcast(lane: EventLane, { kind, slot: id, offset, length, memory }: RingConsumer): void {
+    const part = Buffer.allocUnsafeSlow(length);
+    memory.copyOut(offset, length, part, 0);
+    lane.broadcastParts.push(part);
+    if (kind === commandKind.BROADCAST_PART) return;
+    const { except, message } = decodeBroadcast(Buffer.concat(lane.broadcastParts));
+    lane.broadcastParts = [];
+    const origin = this.origins.get(id);
+    if (origin === undefined) return;
+    const bytes = origin.settings.codec === codecTrait.FRAME ? encodeFrame(frameKind.DATA, message) : message;
+    const excepted = new Set(except);
+    for (const connection of origin.connections) if (!excepted.has(connection.id)) connection.broadcast(bytes);
   }
 }

@@ -1,150 +1,148 @@
 import { eventKind } from '../shared/event-record.js';
 import type { BlockedSource, EventLane } from './event-lane.js';
+import type { InputKeeper, RetainedInput } from './lane-trail.js';
 
-const EMPTY: Buffer = Buffer.alloc(0);
+const NO_PREFIX = -1;
 
-/** Each happens at most once at a time. This is the order in which they go out if they have to wait for the ring. */
-export const outboxEvent = { OPEN: 1, INPUT: 2, END: 4, WIND_DOWN: 8, DRAIN: 16, FLUSHED: 32, CLOSE: 64 } as const;
-type OutboxEvent = (typeof outboxEvent)[keyof typeof outboxEvent];
-
-/** DRAIN and FLUSHED mean nothing for a connection that is closed. */
-const VOID_ONCE_CLOSED = outboxEvent.DRAIN | outboxEvent.FLUSHED;
+/** An event that did not fit into the ring. */
+interface Pending {
+  readonly kind: number;
+  readonly payload: Buffer;
+  readonly isInput: boolean;
+  readonly upTo: number;
+}
 
 /** What an outbox needs of its connection. */
 export interface OutboxOwner {
-  /** Decodes input that had to wait. Returns how far it came; the rest waits on. */
-  decodeWaiting(input: Buffer): number;
-  /** All input has been decoded, and END is next. */
-  onInputEnded(): void;
-  /** There is something waiting (so read no more), or nothing any more. */
-  onWaiting(waiting: boolean): void;
-  /** CLOSE is in the ring: nothing comes after it. */
-  onClosedDelivered(): void;
+  /** Messages that the application has done with, as a counter that wraps. */
+  messagesDone(): number;
+  /** Nothing waits for the ring any more. */
+  onUnblocked(): void;
 }
 
 /**
- * What a connection has to say to its app thread, in order. Events go into the ring at once; when it is full they wait
- * here: one bit for each kind of event, and what is left of one read. So a thread that takes nothing costs a bounded amount.
+ * What a connection has to say to one app thread, in order. Events go into the ring at once; when it is full they wait here.
+ * The connection gives it no input while something waits, so that a thread that takes nothing costs a bounded amount.
+ *
+ * It keeps input that the thread has taken out of the ring and not done with (lane-trail.ts).
  */
-export class EventOutbox implements BlockedSource {
-  readonly #lane: EventLane;
+export class EventOutbox implements BlockedSource, InputKeeper {
+  readonly lane: EventLane;
   readonly #slot: number;
   readonly #generation: number;
   readonly #owner: OutboxOwner;
-  #waiting = 0;
-  #delivering = false;
-  #input: Buffer = EMPTY;
-  #openPayload: Buffer = EMPTY;
-  #closePayload: Buffer = EMPTY;
+  readonly #keeps: boolean;
+  #pending: Pending[] = [];
+  #kept: RetainedInput[] = [];
+  #closed = false;
+  /** The rest of a message whose beginning this thread did not get. */
+  #skipsParts: boolean;
+  /** The thread has handled all there was, and would shut the connection down. */
+  isWoundDown = false;
 
-  constructor(lane: EventLane, slot: number, generation: number, owner: OutboxOwner) {
-    this.#lane = lane;
-    this.#slot = slot;
-    this.#generation = generation;
+  /**
+   * @param keeps false: what the thread does not finish is lost with it; others have got the same
+   * @param midMessage the next input is in the middle of a message
+   */
+  constructor(
+    lane: EventLane,
+    at: { slot: number; generation: number },
+    owner: OutboxOwner,
+    keeps: boolean,
+    midMessage: boolean,
+  ) {
+    this.lane = lane;
+    this.#slot = at.slot;
+    this.#generation = at.generation;
     this.#owner = owner;
+    this.#keeps = keeps;
+    this.#skipsParts = midMessage;
+    lane.countConnection(1);
   }
 
-  /** Nothing waits: input may go straight to the decoder. */
-  get isEmpty(): boolean {
-    return this.#waiting === 0;
+  get isBlocked(): boolean {
+    return this.#pending.length > 0;
   }
 
-  get hasInput(): boolean {
-    return (this.#waiting & outboxEvent.INPUT) !== 0;
+  event(kind: number, payload: Buffer): void {
+    if (!this.isBlocked && this.lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length)) return;
+    this.#wait({ kind, payload, isInput: false, upTo: 0 });
   }
 
-  open(payload: Buffer): void {
-    this.#openPayload = payload;
-    this.raise(outboxEvent.OPEN);
+  /** @param upTo the number of the last message in it */
+  input(kind: number, upTo: number, bytes: Uint8Array, start: number, end: number, prefix: number = NO_PREFIX): void {
+    if (this.#skipsParts && kind === eventKind.PART) return;
+    this.#skipsParts = false;
+    const kept = this.#keeps ? { keeper: this, upTo } : undefined;
+    const { lane } = this;
+    const slot = this.#slot;
+    const generation = this.#generation;
+    if (!this.isBlocked) {
+      const fitted =
+        prefix === NO_PREFIX
+          ? lane.offer(kind, slot, generation, bytes, start, end, kept)
+          : lane.offerPrefixed(kind, slot, generation, prefix, bytes, start, end, kept);
+      if (fitted) return;
+    }
+    const header = prefix === NO_PREFIX ? 0 : 4;
+    const payload = Buffer.allocUnsafeSlow(header + end - start);
+    if (header > 0) payload.writeUInt32LE(prefix);
+    payload.set(bytes.subarray(start, end), header);
+    this.#wait({ kind, payload, isInput: true, upTo });
   }
 
-  close(payload: Buffer): void {
-    this.#closePayload = payload;
-    this.#waiting &= ~VOID_ONCE_CLOSED;
-    this.raise(outboxEvent.CLOSE);
-  }
-
-  /** Sends an event, behind what waits already. */
-  raise(event: OutboxEvent): void {
-    const alone = this.#waiting === 0 && !this.#delivering;
-    this.#waiting |= event;
-    if (alone && !this.retryDelivery()) this.#wait(event);
-  }
-
-  /** Sends a piece of input. False: it did not fit, so that INPUT waits: `keepInput` what is left. */
-  offer(kind: number, bytes: Uint8Array, start: number, end: number): boolean {
-    return this.#lane.offer(kind, this.#slot, this.#generation, bytes, start, end) || this.#refuseInput();
-  }
-
-  /** The same with a u32 in front. */
-  offerPrefixed(kind: number, prefix: number, bytes: Uint8Array, start: number, end: number): boolean {
-    const accepted = this.#lane.offerPrefixed(kind, this.#slot, this.#generation, prefix, bytes, start, end);
-    return accepted || this.#refuseInput();
-  }
-
-  /** Keeps what is left of a read, behind what is kept already. The bytes are copied. */
-  keepInput(bytes: Uint8Array): void {
-    this.#waiting |= outboxEvent.INPUT;
-    this.#input = this.#input.length === 0 ? Buffer.from(bytes) : Buffer.concat([this.#input, bytes]);
+  /** Hands on what another thread has left unfinished. */
+  resume(input: RetainedInput): void {
+    this.input(input.kind, input.upTo, input.payload, 0, input.payload.length);
   }
 
   retryDelivery(): boolean {
-    // What comes up meanwhile (bad input closes the connection) takes its place in this order.
-    this.#delivering = true;
-    const delivered =
-      this.#deliver(outboxEvent.OPEN, eventKind.OPEN, this.#openPayload) &&
-      this.#deliverInput() &&
-      this.#deliverEnd() &&
-      this.#deliver(outboxEvent.WIND_DOWN, eventKind.WIND_DOWN, EMPTY) &&
-      this.#deliver(outboxEvent.DRAIN, eventKind.DRAIN, EMPTY) &&
-      this.#deliver(outboxEvent.FLUSHED, eventKind.FLUSHED, EMPTY) &&
-      this.#deliverClose();
-    this.#delivering = false;
-    if (delivered) this.#owner.onWaiting(false);
-    return delivered;
+    let count = 0;
+    for (const { kind, payload, isInput, upTo } of this.#pending) {
+      const kept = isInput && this.#keeps ? { keeper: this, upTo } : undefined;
+      if (!this.lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length, kept)) break;
+      count++;
+    }
+    this.#pending.splice(0, count);
+    if (this.#pending.length > 0) return false;
+    this.#owner.onUnblocked();
+    // It may have had more to say, and have filled the ring again.
+    return this.#pending.length === 0;
   }
 
-  #deliver(event: OutboxEvent, kind: number, payload: Uint8Array): boolean {
-    if ((this.#waiting & event) === 0) return true;
-    if (!this.#lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length)) return false;
-    this.#waiting &= ~event;
-    return true;
+  isDone(upTo: number): boolean {
+    return this.#closed || ((upTo - this.#owner.messagesDone()) | 0) <= 0;
   }
 
-  #deliverInput(): boolean {
-    if (!this.hasInput) return true;
-    const input = this.#input;
-    this.#input = EMPTY;
-    this.#waiting &= ~outboxEvent.INPUT;
-    const decoded = this.#owner.decodeWaiting(input);
-    // A decoder that met a full ring has raised INPUT again.
-    if (!this.hasInput) return true;
-    this.#input = input.subarray(decoded);
-    return false;
+  keep(input: RetainedInput): void {
+    this.trim();
+    this.#kept.push(input);
   }
 
-  #deliverEnd(): boolean {
-    if ((this.#waiting & outboxEvent.END) === 0) return true;
-    this.#owner.onInputEnded();
-    return this.#deliver(outboxEvent.END, eventKind.END, EMPTY);
+  /** Forgets what the application has done with since. */
+  trim(): void {
+    const first = this.#kept.findIndex(({ upTo }) => !this.isDone(upTo));
+    if (first !== 0) this.#kept.splice(0, first === -1 ? this.#kept.length : first);
   }
 
-  #deliverClose(): boolean {
-    if ((this.#waiting & outboxEvent.CLOSE) === 0) return true;
-    if (!this.#deliver(outboxEvent.CLOSE, eventKind.CLOSE, this.#closePayload)) return false;
-    this.#lane.unblock(this);
-    this.#owner.onClosedDelivered();
-    return true;
+  /** Ends it. Returns the input that the thread has not done with, in order. The lane has had all of it kept. */
+  close(): RetainedInput[] {
+    if (this.#closed) return [];
+    this.trim();
+    const unfinished = this.#kept;
+    for (const { kind, payload, isInput, upTo } of this.#pending) {
+      if (isInput) unfinished.push({ kind, payload, upTo, wasDelivered: false });
+    }
+    this.#closed = true;
+    this.#kept = [];
+    this.#pending = [];
+    this.lane.unblock(this);
+    this.lane.countConnection(-1);
+    return unfinished;
   }
 
-  #refuseInput(): false {
-    this.#wait(outboxEvent.INPUT);
-    return false;
-  }
-
-  #wait(event: OutboxEvent): void {
-    this.#waiting |= event;
-    this.#lane.block(this);
-    this.#owner.onWaiting(true);
+  #wait(pending: Pending): void {
+    this.#pending.push(pending);
+    this.lane.block(this);
   }
 }

@@ -1,34 +1,31 @@
 /** The io worker's entry: what `new Worker` runs. */
-import { parentPort, threadId, workerData } from 'node:worker_threads';
-import * as comlink from 'comlink';
-import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import { parentPort, workerData } from 'node:worker_threads';
 import { ConnectionTable } from '../shared/connection-table.js';
-import { IO_WORKER_READY, type IoWorkerData } from '../shared/control-protocol.js';
-import { Doorbell, SleepWord } from '../shared/doorbell.js';
-import { IO_SLEEP_WORD, Registry } from '../shared/registry.js';
+import { IO_WORKER_READY, type IoWorkerData, isLaneRequest } from '../shared/control-protocol.js';
+import { SleepWord } from '../shared/doorbell.js';
 import { SharedMemory } from '../shared/shared-memory.js';
-import { ControlService } from './control-service.js';
-import { EventLane } from './event-lane.js';
+import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
+import type { IoWorkerParts } from './control-service.js';
 import { EventLoop } from './event-loop.js';
+import { admit } from './lanes.js';
 
-const { registry: registryMemory, table, worker, lane, reuseReadBuffer } = workerData as IoWorkerData;
+const { worker, board: boardMemory, table, firstGeneration, reuseReadBuffer } = workerData as IoWorkerData;
 
-const registry = new Registry(new SharedMemory(registryMemory));
-registry.ioThreadId = threadId;
+const board = new StatusBoard(new SharedMemory(boardMemory));
 const loop = new EventLoop(
   worker,
-  registry,
-  new ConnectionTable(new SharedMemory(table)),
-  new SleepWord(registry.memory, IO_SLEEP_WORD),
+  board,
+  new ConnectionTable(new SharedMemory(table), firstGeneration),
+  new SleepWord(board.memory, IO_SLEEP_WORD),
 );
+const parts: IoWorkerParts = { loop, reuseReadBuffer, connectors: new Map() };
 
-const doorbell = new Doorbell(registry.memory, Registry.laneSleepWord(lane.lane), () =>
-  lane.doorbellPort.postMessage(0),
-);
-lane.doorbellPort.on('message', () => loop.wake());
-loop.addLane(
-  new EventLane(lane.lane, new SharedMemory(lane.memory.commands), new SharedMemory(lane.memory.events), doorbell),
-);
-comlink.expose(new ControlService(loop, reuseReadBuffer), nodeEndpoint(lane.controlPort));
+function onMessage(message: unknown): void {
+  if (isLaneRequest(message)) admit(parts, message);
+}
+
+// The thread that started this one asks directly, all others through the thread id that they find in the registry.
+parentPort?.on('message', onMessage);
+process.on('workerMessage', onMessage);
 
 parentPort?.postMessage(IO_WORKER_READY);

@@ -9,10 +9,10 @@ export class Slots<T> {
   #worn = 0;
   count = 0;
 
-  readonly #settle: (slot: number) => void;
+  readonly #settle: (isSettled: () => boolean) => void;
 
-  /** @param settle executes what the rings still hold for the slot's previous connection, so that its credit comes back */
-  constructor(table: ConnectionTable, settle: (slot: number) => void) {
+  /** @param settle executes what the rings hold until it is told that it is enough: credit comes back, and slots become free */
+  constructor(table: ConnectionTable, settle: (isSettled: () => boolean) => void) {
     this.table = table;
     this.#settle = settle;
   }
@@ -20,7 +20,11 @@ export class Slots<T> {
   /** Opens a slot; undefined if all are taken. */
   open(settings: SlotSettings): { slot: number; generation: number } | undefined {
     for (;;) {
-      const slot = this.#next();
+      let slot = this.#next();
+      if (slot === undefined) {
+        this.#settle(() => this.#free.length + this.#freed.length > 0);
+        slot = this.#next();
+      }
       if (slot === undefined) return undefined;
       const generation = this.table.open(slot, settings);
       if (generation !== -1) {
@@ -57,7 +61,7 @@ export class Slots<T> {
         this.#freed = [];
       }
       const reused = this.#free.pop() as number;
-      if (this.table.buffered(reused) !== 0) this.#settle(reused);
+      if (this.table.buffered(reused) !== 0) this.#settle(() => this.table.buffered(reused) === 0);
       if (this.table.buffered(reused) === 0) return reused;
       // A thread has still bytes for the previous connection in its queue: they would count for the next one.
       this.#freed.push(reused);

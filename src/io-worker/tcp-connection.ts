@@ -1,57 +1,52 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import { connectionId } from '../shared/connection-id.js';
 import { codecTrait, slotState } from '../shared/connection-table.js';
-import type { ConnectionSettings } from '../shared/control-protocol.js';
-import { encodeClose, encodeOpen, eventKind } from '../shared/event-record.js';
+import { type ConnectionAddresses, encodeClose, eventKind } from '../shared/event-record.js';
 import { frameKind, maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import { registryCounter } from '../shared/registry.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
+import { boardCounter } from '../shared/status-board.js';
 import type { Decoder, DecoderSink } from './codec.js';
+import { ConnectionInput, type InputOwner } from './connection-input.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
-import { EventOutbox, type OutboxOwner, outboxEvent } from './event-outbox.js';
 import { encodeFrame, encodeHello, FrameDecoder } from './frame-codec.js';
+import type { Origin } from './origin.js';
 import type { PlainSocket, SocketListener } from './plain-socket.js';
 import { RawDecoder } from './raw-codec.js';
+
+const NOTHING: Buffer = Buffer.alloc(0);
 
 /** Why a socket is not read. */
 const pauseReason = {
   /** pause() */
   BY_APP: 1,
-  /** It has events that did not fit into the ring. */
+  /** What came is not taken: a ring is full, or no thread gets the connection's events at present. */
   BLOCKED: 2,
-  /** Too many others of its lane have. */
+  /** Too many others of its lane are blocked. */
   WITH_LANE: 4,
 } as const;
 
 /** The longest single send() without frames. */
 const MAX_RAW_BYTES = 256 * 1024 * 1024;
 
-/** The server or client that a connection belongs to. */
-export interface ConnectionOrigin {
-  readonly id: number;
-  readonly settings: ConnectionSettings;
-}
-
 /**
  * One connection, from open to close.
  *
  * ```
- *  socket --read--> decoder --> EventOutbox --> event ring
- *  socket <--write-- ConnectionOutput <-- command ring
+ *  socket --read--> ConnectionInput (decoder) --> event rings
+ *  socket <--write-- ConnectionOutput <-- command rings
  * ```
  */
-export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, OutputOwner {
+export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   readonly slot: number;
   readonly generation: number;
-  readonly lane: EventLane;
-  readonly origin: ConnectionOrigin;
+  readonly origin: Origin;
+  readonly input: ConnectionInput;
+  readonly addresses: ConnectionAddresses;
   readonly #loop: EventLoop;
   readonly #socket: PlainSocket;
-  readonly #decoder: Decoder;
-  readonly #outbox: EventOutbox;
   readonly #output: ConnectionOutput;
 
   /** Set while the connection is in the event loop's list of those to flush. */
@@ -59,6 +54,9 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
   /** Bytes that were sent after the shutdown, by a thread that could not know of it yet. */
   #discarded = 0;
   #pauses = 0;
+  readonly #pausedBy = new Set<EventLane>();
+  /** Threads that get no events and want to hear of the close. */
+  readonly #watchers = new Set<EventLane>();
 
   #finishing = false;
   #closed = false;
@@ -67,24 +65,25 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
   #error: Error | undefined;
   #windDownReason: CloseReason | undefined;
   #shutdownTimer: NodeJS.Timeout | undefined;
+  #closePayload: Buffer = NOTHING;
   readonly #whenClosed: (() => void)[] = [];
 
   private constructor(
     loop: EventLoop,
-    lane: EventLane,
     socket: PlainSocket,
-    origin: ConnectionOrigin,
+    origin: Origin,
     at: { slot: number; generation: number },
+    attempt: number,
   ) {
     this.#loop = loop;
-    this.lane = lane;
     this.#socket = socket;
     this.origin = origin;
     this.slot = at.slot;
     this.generation = at.generation;
-    this.#outbox = new EventOutbox(lane, at.slot, at.generation, this);
+    this.addresses = addressesOf(socket);
     this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
-    this.#decoder = this.#isFramed ? new FrameDecoder(this, origin.settings.maxFrameBytes) : new RawDecoder(this);
+    const about = { addresses: this.addresses, origin: origin.id, attempt, passesOn: origin.audience.passesOn };
+    this.input = new ConnectionInput(at, this, (input) => this.#makeDecoder(input), about);
   }
 
   /**
@@ -92,20 +91,14 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
    * @param attempt which connect() this answers, 0 for an accepted socket
    * @returns undefined if the connection table is full
    */
-  static open(
-    loop: EventLoop,
-    lane: EventLane,
-    socket: PlainSocket,
-    origin: ConnectionOrigin,
-    attempt: number,
-  ): TcpConnection | undefined {
+  static open(loop: EventLoop, socket: PlainSocket, origin: Origin, attempt: number): TcpConnection | undefined {
     const { settings } = origin;
     const maxMessageBytes = settings.codec === codecTrait.FRAME ? maxBodyBytes(settings.maxFrameBytes) : MAX_RAW_BYTES;
     const at = loop.slots.open({ ...settings, maxMessageBytes });
     if (at === undefined) return undefined;
-    const connection = new TcpConnection(loop, lane, socket, origin, at);
+    const connection = new TcpConnection(loop, socket, origin, at, attempt);
     loop.slots.put(at.slot, connection);
-    connection.#start(attempt);
+    connection.#start();
     return connection;
   }
 
@@ -121,23 +114,23 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     return this.origin.settings.codec === codecTrait.FRAME;
   }
 
-  #start(attempt: number): void {
-    const { socket } = this.#socket;
+  #start(): void {
     this.#socket.listener = this;
-    this.#outbox.open(
-      encodeOpen({
-        origin: this.origin.id,
-        attempt,
-        remoteAddress: socket.remoteAddress ?? '',
-        remotePort: socket.remotePort ?? 0,
-        remoteFamily: socket.remoteFamily === 'IPv6' ? 'IPv6' : 'IPv4',
-        localAddress: socket.localAddress ?? '',
-        localPort: socket.localPort ?? 0,
-      }),
-    );
+    // Until there is a thread that gets its events.
+    this.#pauses = pauseReason.BLOCKED;
+    this.#socket.pause();
+    this.origin.connections.add(this);
+    this.#loop.board.count(boardCounter.OPEN);
     if (this.#isFramed) this.#output.appendOwn(encodeHello(this.origin.settings.maxFrameBytes));
-    if (this.lane.isCrowded) this.setPausedWithLane(true);
-    if (this.#pauses === 0) this.#socket.resume();
+    this.#place();
+    this.updateLanePause();
+  }
+
+  /** Finds threads that get its events. Without one, and with nobody to wait for, it ends. */
+  #place(): void {
+    if (!this.origin.audience.place(this)) this.orphan();
+    // Nobody is there to finish anything.
+    else if (this.input.isHeld && this.#windDownReason !== undefined) this.shutdown(this.#windDownReason);
   }
 
   // ---- commands ----
@@ -152,6 +145,21 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     else this.#output.appendPart(lane, memory, offset, length, isLast);
   }
 
+  /** What was decided for many connections at once: charged here, since no thread has. */
+  broadcast(bytes: Buffer): void {
+    if (this.#finishing || this.#closed) return;
+    const { table } = this.#loop;
+    const { overflowLimit, dropOnOverflow } = this.origin.settings;
+    const buffered = table.buffered(this.slot);
+    if (buffered > 0 && buffered + bytes.length > overflowLimit) {
+      if (dropOnOverflow) table.noteDropped(this.slot);
+      else this.#close('backpressure', undefined);
+      return;
+    }
+    table.charge(this.slot, bytes.length);
+    this.#output.appendShared(bytes);
+  }
+
   /** FIN behind what was sent; the connection closes when both sides are done, or when nothing moves any more. */
   shutdown(reason: CloseReason): void {
     if (this.#finishing || this.#closed) return;
@@ -159,25 +167,71 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     this.#reason ??= this.#windDownReason ?? reason;
     this.#loop.table.setState(this.slot, this.generation, slotState.CLOSING);
     // The connection ends with the peer's FIN, which a paused socket would never see. The app side bounds what comes before.
-    this.setPausedByApp(false);
+    this.#pausedBy.clear();
+    this.#setPause(pauseReason.BY_APP, false);
     this.#output.finish();
     this.#watchShutdown(this.#progress());
+  }
+
+  /** A thread has handled all there was behind the peer's end, or since the server closes. All who get its events must have. */
+  shutdownWhenDone(lane: EventLane, reason: CloseReason): void {
+    if (this.input.woundDown(lane)) this.shutdown(reason);
   }
 
   destroy(reason: CloseReason, error?: Error): void {
     this.#close(reason, error);
   }
 
-  setPausedByApp(paused: boolean): void {
-    this.#setPause(pauseReason.BY_APP, paused);
+  setPausedBy(lane: EventLane, paused: boolean): void {
+    if (paused) this.#pausedBy.add(lane);
+    else this.#pausedBy.delete(lane);
+    this.#setPause(pauseReason.BY_APP, this.#pausedBy.size > 0);
   }
 
-  setPausedWithLane(paused: boolean): void {
-    this.#setPause(pauseReason.WITH_LANE, paused);
+  /** Some lane has become crowded, or is no longer. */
+  updateLanePause(): void {
+    this.#setPause(pauseReason.WITH_LANE, this.input.isOnCrowdedLane);
   }
 
-  notifyFlushed(): void {
-    this.#output.notifyFlushed();
+  notifyFlushed(lane: EventLane): void {
+    this.watch(lane);
+    if (!this.#closed) this.#output.notifyFlushed(lane);
+  }
+
+  watch(lane: EventLane): void {
+    if (!this.#closed) this.#watchers.add(lane);
+    else if (!this.input.isOn(lane)) this.#tellOfClose(lane);
+  }
+
+  /** A thread that had been asked to leave has left. */
+  released(lane: EventLane): void {
+    this.setPausedBy(lane, false);
+    if (!this.input.released(lane)) return;
+    if (this.input.isHeld) this.#place();
+    this.updateLanePause();
+    this.origin.noteReleased(lane);
+  }
+
+  /** A thread is dead: what it has not finished goes to another one. */
+  laneDied(lane: EventLane): void {
+    this.#watchers.delete(lane);
+    this.setPausedBy(lane, false);
+    if (!this.input.laneDied(lane)) return;
+    if (this.input.isHeld) this.#place();
+    this.updateLanePause();
+  }
+
+  /** What a dead thread had begun to send is dropped. */
+  dropPartsOf(lane: EventLane): void {
+    const bytes = this.#output.dropParts(lane);
+    if (bytes > 0) this.uncharge(bytes);
+  }
+
+  /** No thread gets its events, and none will. */
+  orphan(): void {
+    this.#close('orphaned', undefined);
+    this.input.abandon();
+    this.onOver();
   }
 
   /**
@@ -189,7 +243,8 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     const closed = new Promise<void>((resolve) => this.#whenClosed.push(resolve));
     if (this.#windDownReason === undefined) {
       this.#windDownReason = reason;
-      this.#outbox.raise(outboxEvent.WIND_DOWN);
+      this.input.windDown();
+      if (this.input.isHeld && !this.input.isLeaving) this.shutdown(reason);
     }
     return closed;
   }
@@ -204,9 +259,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
   onData(bytes: Uint8Array, length: number): void {
     this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
-    // Something waits if the socket was read once more before the pause took effect.
-    const decoded = this.#outbox.isEmpty ? this.#decode(bytes, length) : 0;
-    if (decoded < length && !this.#closed) this.#outbox.keepInput(bytes.subarray(decoded, length));
+    this.input.received(bytes, length);
   }
 
   onWritten(): void {
@@ -217,7 +270,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     if (this.#closed) return;
     this.#loop.wake();
     this.#reason ??= this.#windDownReason ?? 'peer-end';
-    this.#outbox.raise(outboxEvent.END);
+    this.input.ended();
   }
 
   onError(error: Error): void {
@@ -229,54 +282,44 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     this.#close(this.#reason ?? 'peer-end', this.#error);
   }
 
-  // ---- the decoder's ----
+  // ---- the input's ----
 
-  frames(bytes: Uint8Array, start: number, end: number, count: number): boolean {
-    return this.#outbox.offer(eventKind.MESSAGES, bytes, start, end) && this.#noteMessages(count);
-  }
-
-  chunk(bytes: Uint8Array, start: number, end: number): boolean {
-    return this.#outbox.offer(eventKind.CHUNK, bytes, start, end) && this.#noteMessages(1);
-  }
-
-  partFirst(length: number, bytes: Uint8Array, start: number, end: number): boolean {
-    return this.#outbox.offerPrefixed(eventKind.PART_FIRST, length, bytes, start, end) && this.#noteMessages(1);
-  }
-
-  part(bytes: Uint8Array, start: number, end: number): boolean {
-    return this.#outbox.offer(eventKind.PART, bytes, start, end);
-  }
-
-  ping(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.#finishing) this.#output.appendOwn(encodeFrame(frameKind.PONG, bytes.subarray(start, end)));
-  }
-
-  ignored(): void {
-    this.#loop.registry.count(registryCounter.IGNORED_FRAMES);
-  }
-
-  fail(reason: CloseReason, error: ReactorError): void {
-    this.#close(reason, error);
-  }
-
-  // ---- the outbox's ----
-
-  decodeWaiting(input: Buffer): number {
-    return this.#decode(input, input.length);
+  onMessages(count: number): void {
+    this.#loop.table.noteMessages(this.slot, count);
   }
 
   onInputEnded(): void {
-    const incomplete = this.#decoder.incomplete();
+    const incomplete = this.input.incomplete();
     if (incomplete === undefined || this.#reason !== 'peer-end') return;
     this.#reason = 'protocol-error';
     this.#error = new ReactorError('ERR_REACTOR_PROTOCOL', `The peer ended inside a frame: ${incomplete}`);
   }
 
-  onWaiting(waiting: boolean): void {
-    this.#setPause(pauseReason.BLOCKED, waiting);
+  onBlocked(blocked: boolean): void {
+    this.#setPause(pauseReason.BLOCKED, blocked);
   }
 
-  onClosedDelivered(): void {
+  onPing(body: Uint8Array): void {
+    if (!this.#finishing) this.#output.appendOwn(encodeFrame(frameKind.PONG, body));
+  }
+
+  onIgnored(): void {
+    this.#loop.board.count(boardCounter.IGNORED_FRAMES);
+  }
+
+  onBadInput(reason: CloseReason, error: ReactorError): void {
+    this.#close(reason, error);
+  }
+
+  messagesDone(): number {
+    return this.#loop.table.done(this.slot);
+  }
+
+  onOver(): void {
+    if (this.#loop.slots.get(this.slot) !== this) return;
+    this.origin.audience.forget(this);
+    this.origin.connections.delete(this);
+    if (this.origin.isUnused) this.#loop.origins.delete(this.origin.id);
     this.#loop.slots.free(this.slot);
   }
 
@@ -288,45 +331,35 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
 
   onSent(bytes: number, own: number): void {
     this.#loop.table.noteSent(this.slot, bytes);
-    this.#uncharge(bytes - own);
+    this.uncharge(bytes - own);
   }
 
-  onFlushed(): void {
-    this.#outbox.raise(outboxEvent.FLUSHED);
+  onFlushed(lane: EventLane): void {
+    lane.notices.send(eventKind.FLUSHED, this.slot, this.generation, NOTHING);
   }
 
   // ----
 
-  /** Whatever a peer sends, and whatever defect it may uncover, ends this connection at worst. */
-  #decode(bytes: Uint8Array, length: number): number {
-    try {
-      const decoded = this.#decoder.decode(bytes, 0, length);
-      if (decoded < length && this.#outbox.isEmpty && !this.#closed)
-        throw new Error('It left bytes that nobody waits for');
-      return decoded;
-    } catch (error) {
-      const defect = new ReactorError('ERR_REACTOR_INTERNAL', 'The decoder failed', { cause: error });
-      this.#close('protocol-error', defect);
-      return length;
+  uncharge(bytes: number): void {
+    const { table } = this.#loop;
+    // First the subtraction, then the look for waiters: ConnectionTable.awaitDrain does the opposite.
+    if (table.uncharge(this.slot, bytes) > table.lowWater(this.slot)) return;
+    for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) {
+      lane.notices.send(eventKind.DRAIN, this.slot, this.generation, NOTHING);
     }
   }
 
-  #noteMessages(count: number): true {
-    this.#loop.table.noteMessages(this.slot, count);
-    return true;
+  #makeDecoder(sink: DecoderSink): Decoder {
+    return this.#isFramed ? new FrameDecoder(sink, this.origin.settings.maxFrameBytes) : new RawDecoder(sink);
   }
 
   #discard(bytes: number): void {
     this.#discarded += bytes;
-    this.#uncharge(bytes);
+    this.uncharge(bytes);
   }
 
-  #uncharge(bytes: number): void {
-    const { table } = this.#loop;
-    // First the subtraction, then the look for waiters: ConnectionTable.awaitDrain does the opposite.
-    if (table.uncharge(this.slot, bytes) <= table.lowWater(this.slot) && table.takeDrainWaiters(this.slot) !== 0) {
-      this.#outbox.raise(outboxEvent.DRAIN);
-    }
+  #tellOfClose(lane: EventLane): void {
+    lane.notices.send(eventKind.CLOSE, this.slot, this.generation, this.#closePayload);
   }
 
   #setPause(reason: number, paused: boolean): void {
@@ -338,7 +371,7 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
       return;
     }
     this.#socket.pause();
-    this.#loop.registry.count(registryCounter.READ_PAUSES);
+    this.#loop.board.count(boardCounter.READ_PAUSES);
   }
 
   #progress(): number {
@@ -366,8 +399,25 @@ export class TcpConnection implements SocketListener, DecoderSink, OutboxOwner, 
     table.uncharge(this.slot, this.#output.unwritten);
     this.#output.clear();
     this.#socket.destroy();
-    this.#loop.registry.count(registryCounter.CLOSED);
-    this.#outbox.close(encodeClose({ reason, unsentBytes, counts: table.counts(this.slot) }, error));
+    const { board } = this.#loop;
+    board.count(boardCounter.CLOSED);
+    board.count(boardCounter.OPEN, -1);
+    this.#closePayload = encodeClose({ reason, unsentBytes, counts: table.counts(this.slot) }, error);
+    // Who waits for drain has become a waiter first and then looks at the state: one of us notices.
+    for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#watchers.add(lane);
+    for (const lane of this.#watchers) if (!this.input.isOn(lane)) this.#tellOfClose(lane);
+    this.#watchers.clear();
+    this.input.closed(this.#closePayload);
     for (const resolve of this.#whenClosed) resolve();
   }
+}
+
+function addressesOf({ socket }: PlainSocket): ConnectionAddresses {
+  return {
+    remoteAddress: socket.remoteAddress ?? '',
+    remotePort: socket.remotePort ?? 0,
+    remoteFamily: socket.remoteFamily === 'IPv6' ? 'IPv6' : 'IPv4',
+    localAddress: socket.localAddress ?? '',
+    localPort: socket.localPort ?? 0,
+  };
 }

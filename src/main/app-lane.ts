@@ -1,4 +1,3 @@
-import type { SleepWord } from '../shared/doorbell.js';
 import { decodeClose, decodeOpen, eventKind, PART_LENGTH_BYTES } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES } from '../shared/frame-format.js';
 import type { RingConsumer } from '../shared/ring-consumer.js';
@@ -7,41 +6,36 @@ import type { CommandWriter } from './command-writer.js';
 import { MessageSlab } from './message-slab.js';
 import type { TcpConnection } from './tcp-connection.js';
 
-/** Turns without an event before this thread goes to sleep. */
-const IDLE_TURNS = 2;
-/** How long one turn may hand out events before timers and other I/O of this thread get their turn. */
-const TURN_MS = 2;
 /** While handlers are quick, the clock is read once for so many messages; it costs a tenth of a short one. */
 const MAX_CLOCK_INTERVAL = 32;
 const QUICK_MS = 0.1;
 
 const EMPTY: Buffer = Buffer.alloc(0);
 
-/** What the lane needs to know of its reactor. */
+/** What the lane needs to know of its link. */
 export interface LaneListener {
   connectionAt(slot: number, generation: number): TcpConnection | undefined;
   onOpen(slot: number, generation: number, event: ReturnType<typeof decodeOpen>): void;
-  onClose(connection: TcpConnection, event: ReturnType<typeof decodeClose>): void;
-  /** Once a turn in which events were handled. */
-  onProgress(): void;
+  onClose(slot: number, generation: number, event: ReturnType<typeof decodeClose>): void;
+  /** DRAIN or FLUSHED, for all who may wait for it. */
+  onAnswer(slot: number, generation: number, tell: (connection: TcpConnection) => void): void;
+  onServerClosed(id: number): void;
+  /** Before and after events are handled: how far the ring has been given back. */
+  onProgress(position: number): void;
 }
 
 /**
- * This thread's end of a lane: takes events out of the ring and hands them to their connections.
+ * This thread's end of a lane: takes events out of the ring and hands them to their connections. When, is up to the AppLoop.
  *
- * While there are events, turns follow each other with setImmediate; after a few idle ones the lane sleeps until the io
- * worker rings. A handler that throws throws out of the turn, as out of any EventEmitter: the message counts as handled, and
- * the next turn goes on behind it.
+ * A handler that throws throws out of the turn, as out of any EventEmitter: the message counts as handled, and the next turn
+ * goes on behind it.
  */
 export class AppLane {
   readonly commands: CommandWriter;
   readonly #events: RingConsumer;
-  readonly #sleepWord: SleepWord;
   readonly #ringIoWorker: () => void;
   readonly #listener: LaneListener;
   readonly #slab = new MessageSlab();
-  #immediate: NodeJS.Immediate | undefined;
-  #idleTurns = 0;
   #stopped = false;
   #onDrained: (() => void) | undefined;
   /** Who waits for the ring to be handed out up to a position. */
@@ -52,42 +46,18 @@ export class AppLane {
   /** What is left of a record of messages: frames in `#batch[#position, #batch.length)`. */
   #batch: Buffer = EMPTY;
   #position = 0;
-  #handled = 0;
   #batchConnection: TcpConnection | undefined;
 
-  constructor(
-    events: RingConsumer,
-    sleepWord: SleepWord,
-    ringIoWorker: () => void,
-    listener: LaneListener,
-    makeCommands: (onWaiting: () => void) => CommandWriter,
-  ) {
+  constructor(events: RingConsumer, commands: CommandWriter, ringIoWorker: () => void, listener: LaneListener) {
     this.#events = events;
-    this.#sleepWord = sleepWord;
+    this.commands = commands;
     this.#ringIoWorker = ringIoWorker;
     this.#listener = listener;
-    this.commands = makeCommands(() => this.wake());
-  }
-
-  /** There may be something to do. */
-  wake(): void {
-    this.#idleTurns = 0;
-    if (this.#immediate !== undefined || this.#stopped) return;
-    this.#sleepWord.awake();
-    this.#schedule();
-  }
-
-  /** The doorbell rang: this is already a turn of its own. */
-  rung(): void {
-    this.#idleTurns = 0;
-    if (this.#immediate === undefined && !this.#stopped) this.#turn();
   }
 
   /** No more events. */
   stop(): void {
     this.#stopped = true;
-    clearImmediate(this.#immediate);
-    this.#immediate = undefined;
     this.#noteCaughtUp();
   }
 
@@ -95,7 +65,6 @@ export class AppLane {
   caughtUp(): Promise<void> {
     const position = this.#events.publishedPosition();
     if (this.#stopped || this.#isPast(position)) return Promise.resolve();
-    this.wake();
     return new Promise((resolve) => this.#catchingUp.push({ position, resolve }));
   }
 
@@ -115,58 +84,53 @@ export class AppLane {
   /** Hands out what is in the ring, then stops and calls back: the io worker is gone, nothing will ring any more. */
   drainThen(callback: () => void): void {
     this.#onDrained = callback;
-    this.wake();
   }
 
-  readonly #turn = (): void => {
-    this.#immediate = undefined;
-    let completed = false;
-    try {
-      const busy = this.#handleEvents();
-      completed = true;
-      if (this.#catchingUp.length > 0) this.#noteCaughtUp();
-      this.#idleTurns = this.commands.retry() || busy ? 0 : this.#idleTurns + 1;
-      if (!busy && this.#onDrained !== undefined) {
-        this.stop();
-        this.#onDrained();
-      }
-    } finally {
-      if (!this.#stopped && (!completed || this.#idleTurns < IDLE_TURNS || !this.#fallAsleep())) this.#schedule();
+  /** True if there is nothing to do until the io worker rings. */
+  isIdle(): boolean {
+    return this.#events.isEmpty() && !this.#inRecord && this.#onDrained === undefined && this.commands.isIdle();
+  }
+
+  /**
+   * Hands out events until there are none or the deadline has passed, and moves commands that wait. Returns how many events
+   * there were, and adds one if commands moved.
+   */
+  run(deadline: number): number {
+    if (this.#stopped) return 0;
+    const handled = this.#handleEvents(deadline);
+    if (this.#catchingUp.length > 0) this.#noteCaughtUp();
+    const moved = this.commands.retry();
+    const onDrained = this.#onDrained;
+    if (handled === 0 && onDrained !== undefined) {
+      this.#onDrained = undefined;
+      this.stop();
+      onDrained();
     }
-  };
-
-  #schedule(): void {
-    this.#immediate ??= setImmediate(this.#turn);
+    return handled + (moved ? 1 : 0);
   }
 
-  #fallAsleep(): boolean {
-    this.#sleepWord.announceSleep();
-    if (this.#events.isEmpty() && !this.#inRecord && this.commands.isIdle()) return true;
-    this.#sleepWord.awake();
-    return false;
-  }
-
-  /** Hands out events until there are none or the turn has lasted long enough. True if there were any. */
-  #handleEvents(): boolean {
+  #handleEvents(deadline: number): number {
+    if (this.#events.isEmpty() && !this.#inRecord) return 0;
+    this.#listener.onProgress(this.#events.consumedPosition);
     let now = performance.now();
-    const deadline = now + TURN_MS;
     let interval = 1;
     let untilClock = interval;
-    for (let count = 0; !this.#stopped; count++) {
-      if (!this.#nextMessage() && !this.#nextRecord()) {
-        if (count > 0) this.#listener.onProgress();
-        return count > 0;
-      }
+    let count = 0;
+    for (; !this.#stopped; count++) {
+      if (!this.#nextMessage() && !this.#nextRecord()) break;
       if (--untilClock > 0) continue;
       const before = now;
       now = performance.now();
-      if (now > deadline) break;
+      if (now > deadline) {
+        count++;
+        break;
+      }
       // A slow handler is looked at one by one: 32 of them would hold up everything else in this thread.
       interval = now - before < QUICK_MS ? Math.min(2 * interval, MAX_CLOCK_INTERVAL) : 1;
       untilClock = interval;
     }
-    this.#listener.onProgress();
-    return true;
+    this.#listener.onProgress(this.#events.consumedPosition);
+    return count;
   }
 
   /** Hands out the next message of the record in hand. */
@@ -178,7 +142,6 @@ export class AppLane {
     const end = start + FRAME_LENGTH_BYTES + readU32(batch, start);
     // Before the handler runs, so that a message whose handler throws is not handed out again.
     this.#position = end;
-    this.#events.progress(++this.#handled);
     if (end >= batch.length) this.#batchConnection = undefined;
     connection.receive(batch.subarray(start + FRAME_HEADER_BYTES, end));
     return true;
@@ -199,17 +162,34 @@ export class AppLane {
   }
 
   #dispatch(kind: number, slot: number, generation: number): void {
-    if (kind === eventKind.OPEN) {
-      this.#listener.onOpen(slot, generation, decodeOpen(this.#copy()));
-      return;
+    switch (kind) {
+      case eventKind.OPEN:
+        this.#listener.onOpen(slot, generation, decodeOpen(this.#copy()));
+        break;
+      case eventKind.CLOSE:
+        this.#listener.onClose(slot, generation, decodeClose(this.#copy()));
+        break;
+      case eventKind.DRAIN:
+        this.#listener.onAnswer(slot, generation, (connection) => connection.receiveDrain());
+        break;
+      case eventKind.FLUSHED:
+        this.#listener.onAnswer(slot, generation, (connection) => connection.receiveFlushed());
+        break;
+      case eventKind.SERVER_CLOSED:
+        this.#listener.onServerClosed(slot);
+        break;
+      default: {
+        const connection = this.#listener.connectionAt(slot, generation);
+        if (connection !== undefined) this.#dispatchInput(kind, connection);
+      }
     }
-    const connection = this.#listener.connectionAt(slot, generation);
-    if (connection === undefined) return;
+  }
+
+  #dispatchInput(kind: number, connection: TcpConnection): void {
     switch (kind) {
       case eventKind.MESSAGES:
         this.#batch = this.#payload(connection);
         this.#position = 0;
-        this.#handled = 0;
         this.#batchConnection = connection;
         break;
       case eventKind.CHUNK:
@@ -229,14 +209,11 @@ export class AppLane {
       case eventKind.WIND_DOWN:
         connection.receiveWindDown();
         break;
-      case eventKind.DRAIN:
-        connection.receiveDrain();
+      case eventKind.REDELIVERY:
+        connection.receiveRedelivery(readU32(this.#copy(), 0));
         break;
-      case eventKind.FLUSHED:
-        connection.receiveFlushed();
-        break;
-      case eventKind.CLOSE:
-        this.#listener.onClose(connection, decodeClose(this.#copy()));
+      case eventKind.LEAVE:
+        connection.receiveLeave();
         break;
     }
   }

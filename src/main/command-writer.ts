@@ -1,9 +1,10 @@
 import { type CloseReason, closeReasonCode } from '../shared/close-reason.js';
-import { type CommandKind, commandKind, REASON_BYTES } from '../shared/command-record.js';
+import { type CommandKind, commandKind, encodeBroadcast, REASON_BYTES } from '../shared/command-record.js';
 import type { ConnectionTable } from '../shared/connection-table.js';
 import type { Doorbell } from '../shared/doorbell.js';
 import { FRAME_HEADER_BYTES, FRAME_OVERHEAD_IN_LENGTH, frameKind, frameOffset } from '../shared/frame-format.js';
 import type { RingProducer } from '../shared/ring-producer.js';
+import { type Credit, NOT_OPEN, type SharedMemory } from '../shared/shared-memory.js';
 
 /** A command that did not fit into the ring. */
 interface Waiting {
@@ -17,26 +18,39 @@ interface Waiting {
 
 const NOTHING = new Uint8Array(0);
 
+/** Broadcasts are under no connection's credit until the io worker has them: this is what bounds those that wait here. */
+const MAX_BROADCAST_BYTES = 16 * 1024 * 1024;
+
 /**
  * Puts commands into the command ring, in the order of the calls. What does not fit waits here, still in order: its bytes
- * are under the connections' credit like those in the ring, which is what bounds this queue.
+ * are under the connections' credit like those in the ring, which is what bounds this queue. The lane's ledger says how many
+ * they are, so that the io worker can give them back if this thread dies.
  */
 export class CommandWriter {
   readonly #ring: RingProducer;
   readonly #table: ConnectionTable;
+  readonly #ledger: SharedMemory;
   readonly #doorbell: Doorbell;
   #waiting: Waiting[] = [];
   /** How many commands of each slot wait: most connections that close have none. */
   readonly #waitingOf = new Map<number, number>();
-  /** Bytes in the queue. */
+  /** Bytes in the queue, and those of them that are broadcasts'. */
   queuedBytes = 0;
+  #broadcastBytes = 0;
 
   readonly #onWaiting: () => void;
 
   /** @param onWaiting called when a command has to wait: from then on `retry` must be called until it has gone */
-  constructor(ring: RingProducer, table: ConnectionTable, doorbell: Doorbell, onWaiting: () => void) {
+  constructor(
+    ring: RingProducer,
+    table: ConnectionTable,
+    ledger: SharedMemory,
+    doorbell: Doorbell,
+    onWaiting: () => void,
+  ) {
     this.#ring = ring;
     this.#table = table;
+    this.#ledger = ledger;
     this.#doorbell = doorbell;
     this.#onWaiting = onWaiting;
   }
@@ -45,8 +59,18 @@ export class CommandWriter {
     return this.#ring.usedBytes();
   }
 
-  /** Sends `length` bytes of a message, with a frame header in front if `framed`. They have been charged. */
-  send(slot: number, generation: number, data: Uint8Array | string, length: number, framed: boolean): void {
+  /**
+   * Sends `length` bytes of a message, with a frame header in front if `framed`, and charges for them. Returns what was
+   * buffered before, or NOT_OPEN: then nothing has been sent.
+   */
+  send(
+    slot: number,
+    generation: number,
+    credit: Credit,
+    data: Uint8Array | string,
+    length: number,
+    framed: boolean,
+  ): number {
     const header = framed ? FRAME_HEADER_BYTES : 0;
     const bytes = header + length;
     const offset = this.#waiting.length > 0 ? -1 : this.#place(slot, generation, data, bytes, header);
@@ -55,15 +79,26 @@ export class CommandWriter {
       if (framed) writeFrameHeader(payload, length);
       if (typeof data === 'string') payload.write(data, header);
       else payload.set(data, header);
-      this.#enqueue(commandKind.SEND, slot, generation, payload);
-      return;
+      const before = this.#ledger.addCharged(slot, credit, bytes);
+      if (before !== NOT_OPEN) this.#enqueue(commandKind.SEND, slot, generation, payload);
+      return before;
     }
     const { memory } = this.#ring;
     if (framed) memory.writeFrameHeader(offset, length + FRAME_OVERHEAD_IN_LENGTH, frameKind.DATA, 0);
     if (typeof data === 'string') memory.writeUtf8(offset + header, data, length);
     else memory.copyIn(offset + header, data, 0, length);
-    this.#ring.publish();
+    const before = this.#ring.publishCharged(credit, bytes);
     this.#doorbell.ring();
+    return before;
+  }
+
+  /** Sends to all connections of a server. False: too much of it waits already. */
+  broadcast(server: number, except: readonly number[], message: Uint8Array): boolean {
+    if (this.#broadcastBytes > 0 && this.#broadcastBytes + message.length > MAX_BROADCAST_BYTES) return false;
+    const payload = encodeBroadcast(except, message);
+    this.#broadcastBytes += payload.length;
+    this.#enqueue(commandKind.BROADCAST, server, 0, payload);
+    return true;
   }
 
   shutdown(slot: number, generation: number, reason: CloseReason): void {
@@ -84,6 +119,27 @@ export class CommandWriter {
 
   flush(slot: number, generation: number): void {
     this.#command(commandKind.FLUSH, slot, generation, NOTHING);
+  }
+
+  watch(slot: number, generation: number): void {
+    this.#command(commandKind.WATCH, slot, generation, NOTHING);
+  }
+
+  settled(slot: number, generation: number): void {
+    this.#command(commandKind.SETTLED, slot, generation, NOTHING);
+  }
+
+  released(slot: number, generation: number): void {
+    this.#command(commandKind.RELEASED, slot, generation, NOTHING);
+  }
+
+  closeDone(slot: number, generation: number): void {
+    this.#command(commandKind.CLOSE_DONE, slot, generation, NOTHING);
+  }
+
+  /** No command waits for room in the ring. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
   }
 
   /** Moves waiting commands into the ring. True if any moved. */
@@ -112,11 +168,13 @@ export class CommandWriter {
   forget(slot: number, generation: number): void {
     if (!this.#waitingOf.has(slot)) return;
     this.#waiting = this.#waiting.filter((waiting) => {
-      if (waiting.slot !== slot || waiting.generation !== generation) return true;
+      if (waiting.slot !== slot || waiting.generation !== generation || isAboutEvents(waiting.kind)) return true;
       this.#countWaiting(slot, -1);
       const left = waiting.payload.length - waiting.done;
       this.queuedBytes -= left;
-      if (waiting.kind === commandKind.SEND) this.#table.uncharge(slot, left);
+      if (waiting.kind === commandKind.SEND) {
+        this.#ledger.subtractFromBoth(slot, this.#table.memory, this.#table.bufferedWord(slot), left);
+      }
       return false;
     });
     if (this.#waiting.length === 0) this.#ring.spaceFound();
@@ -164,33 +222,50 @@ export class CommandWriter {
   #move(waiting: Waiting): boolean {
     const { kind, slot, generation, payload } = waiting;
     const { maxPayload } = this.#ring;
-    if (payload.length <= maxPayload) {
-      if (!this.#put(kind, slot, generation, payload, 0, payload.length)) return false;
-      this.queuedBytes -= payload.length;
-      return true;
-    }
-    while (waiting.done < payload.length) {
-      const until = Math.min(payload.length, waiting.done + maxPayload);
-      const piece = until === payload.length ? commandKind.SEND_LAST : commandKind.SEND_PART;
-      if (!this.#put(piece, slot, generation, payload, waiting.done, until)) return false;
-      this.queuedBytes -= until - waiting.done;
+    const [whole, part, last] =
+      kind === commandKind.BROADCAST
+        ? [kind, commandKind.BROADCAST_PART, kind]
+        : [kind, commandKind.SEND_PART, commandKind.SEND_LAST];
+    do {
+      const { done } = waiting;
+      const until = Math.min(payload.length, done + maxPayload);
+      const piece = until < payload.length ? part : done > 0 ? last : whole;
+      const isCharged = kind === commandKind.SEND;
+      if (!this.#put(piece, slot, generation, payload, done, until, isCharged)) return false;
+      this.queuedBytes -= until - done;
+      if (kind === commandKind.BROADCAST) this.#broadcastBytes -= until - done;
       waiting.done = until;
-    }
+    } while (waiting.done < payload.length);
     return true;
   }
 
-  #put(kind: CommandKind, slot: number, generation: number, bytes: Uint8Array, start: number, end: number): boolean {
+  /** @param isCharged the ledger counts these bytes as waiting here */
+  #put(
+    kind: CommandKind,
+    slot: number,
+    generation: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    isCharged = false,
+  ): boolean {
     const pad = (bytes.byteOffset + start) & 7;
     const offset = this.#ring.claim(kind, slot, generation, end - start, pad);
     if (offset === -1) return false;
     this.#ring.memory.copyIn(offset, bytes, start, end);
-    this.#ring.publish();
+    if (isCharged) this.#ring.publishTaking(this.#ledger, slot, end - start);
+    else this.#ring.publish();
     return true;
   }
 }
 
 function isAboutReading(kind: CommandKind): boolean {
   return kind === commandKind.PAUSE || kind === commandKind.RESUME;
+}
+
+/** The io worker waits for these also when the connection is closed. */
+function isAboutEvents(kind: CommandKind): boolean {
+  return kind === commandKind.RELEASED || kind === commandKind.CLOSE_DONE;
 }
 
 function reasonPayload(reason: CloseReason): Uint8Array {

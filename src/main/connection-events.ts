@@ -1,8 +1,13 @@
 import type { CloseReason } from '../shared/close-reason.js';
 
 export interface MessageInfo {
-  /** True if another thread may have handled this message before it died. In this version always false. */
+  /** True if a thread that has died may have handled this message, or a part of what it asks for. */
   readonly redelivered: boolean;
+}
+
+export interface ConnectionInfo {
+  /** True if the connection is not new: another thread got its events before. */
+  readonly handedOver: boolean;
 }
 
 export interface CloseDetail {

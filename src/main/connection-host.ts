@@ -1,25 +1,33 @@
 import type { CloseReason } from '../shared/close-reason.js';
+import type { ConnectionId } from '../shared/connection-id.js';
 import type { ConnectionTable } from '../shared/connection-table.js';
+import type { ConnectionAddresses } from '../shared/event-record.js';
 import type { CommandWriter } from './command-writer.js';
 import type { CloseDetail, MessageInfo } from './connection-events.js';
 import type { TcpConnection } from './tcp-connection.js';
 
 /** The server or client that a connection belongs to; its listeners hear the connection's events, too. */
 export interface ConnectionHost {
-  readonly borrows: boolean;
-  readonly allowHalfOpen: boolean;
   hasMessageListener(): boolean;
   onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
   onDrain(connection: TcpConnection): void;
   /** It is closed; the application hears of it behind the messages that it has still to take: that is `onClose`. */
   onEnded(): void;
   onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;
+  /** Another thread gets its events. */
+  onReleased(connection: TcpConnection): void;
 }
 
-/** What all connections of a thread share. */
+/** What all connections of a thread on one io worker share. */
 export interface ConnectionContext {
   readonly worker: number;
   readonly lane: number;
   readonly table: ConnectionTable;
   readonly commands: CommandWriter;
+  /** Has a connection whose events this thread does not get told of DRAIN, FLUSHED and CLOSE. */
+  watch(connection: TcpConnection): void;
+  /** This thread has done with the connection's events. */
+  release(connection: TcpConnection): void;
+  /** Asks the io worker. */
+  info(id: ConnectionId): Promise<ConnectionAddresses | undefined>;
 }

@@ -12,6 +12,10 @@ export interface FlowOwner {
   emitBehindMessages(atWork: boolean): boolean;
   /** The socket is not to be read, or again. */
   onReading(stopped: boolean): void;
+  /** The application has done with a message. */
+  onMessageDone(): void;
+  /** It has done with all messages that had to wait. */
+  onSettled(): void;
 }
 
 /**
@@ -39,6 +43,10 @@ export class InboundFlow {
   #cut = false;
   #unread = 0;
   #flowing = false;
+  /** Messages have waited here: the io worker keeps them until it hears that they are done. */
+  #hasKept = false;
+  /** Another thread gets the messages. */
+  #left = false;
 
   constructor(owner: FlowOwner) {
     this.#owner = owner;
@@ -100,6 +108,31 @@ export class InboundFlow {
     this.#wakeIterators();
   }
 
+  /** Another thread is to get what waits here, and what follows. */
+  leave(): void {
+    this.#left = true;
+    this.#queue.clear();
+    this.#wakeIterators();
+    this.flow();
+  }
+
+  get hasLeft(): boolean {
+    return this.#left;
+  }
+
+  /** The io worker keeps what came until it is told that it is done. */
+  noteKept(): void {
+    this.#hasKept = true;
+  }
+
+  /** The application has done with a message. */
+  messageDone(): void {
+    this.#owner.onMessageDone();
+    if (!this.#hasKept || !this.#queue.isEmpty) return;
+    this.#hasKept = false;
+    this.#owner.onSettled();
+  }
+
   /** Takes a message that need not be kept (`isDirect`) or may be. */
   push(message: Buffer): void {
     if (this.#cut) {
@@ -111,6 +144,7 @@ export class InboundFlow {
       return;
     }
     this.#queue.push(message);
+    this.#hasKept = true;
     this.#updateReading();
     this.#wakeIterators();
   }
@@ -118,7 +152,7 @@ export class InboundFlow {
   /** Hands out what waits, as far as the application takes it. */
   flow(): void {
     // A handler that resumes or listens gets here again: the outer call goes on.
-    if (this.#flowing || !(this.#started || this.#cut)) return;
+    if (this.#flowing || !(this.#started || this.#cut || this.#left)) return;
     this.#flowing = true;
     let threw = true;
     try {
@@ -151,7 +185,11 @@ export class InboundFlow {
         const message = this.#paused ? undefined : this.#queue.shift();
         if (message !== undefined) {
           this.#updateReading();
-          yield message;
+          try {
+            yield message;
+          } finally {
+            this.messageDone();
+          }
           continue;
         }
         this.#idleIterators++;
@@ -178,7 +216,7 @@ export class InboundFlow {
 
   /** Nothing is in front of 'end' and 'close': no message waits that anybody will take. */
   #isThrough(): boolean {
-    return this.#cut || (!this.#paused && (this.#queue.isEmpty || this.#isUnheard()));
+    return this.#cut || this.#left || (!this.#paused && (this.#queue.isEmpty || this.#isUnheard()));
   }
 
   /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */

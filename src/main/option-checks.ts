@@ -1,15 +1,19 @@
 import { inspect } from 'node:util';
 import { MAX_SLOTS } from '../shared/connection-id.js';
+import { MAX_LANES } from '../shared/connection-table.js';
 import { MIN_LANE_RING_BYTES } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { MAX_RING_CAPACITY } from '../shared/ring-layout.js';
 import type {
+  BroadcastOptions,
   ClientOptions,
   CloseOptions,
   ConnectionOptions,
   ConnectOptions,
   LimitOptions,
   ListenOptions,
+  LogicPoolCloseOptions,
+  LogicPoolOptions,
   ReactorCloseOptions,
   SpawnOptions,
   WaitOptions,
@@ -22,6 +26,8 @@ type Checks<T> = { readonly [K in keyof Required<T>]: Check };
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const MIB = 1024 * 1024;
+/** As many as there are lanes: more than a thread could reasonably serve. */
+const MAX_SPAWNED_IO_WORKERS = 32;
 
 function integer(min: number, max: number): Check {
   return (value) =>
@@ -65,7 +71,9 @@ const connection: Checks<ConnectionOptions> = {
 };
 
 const spawn: Checks<SpawnOptions> = {
-  ioWorkers: oneOf(1),
+  ioWorkers: integer(1, MAX_SPAWNED_IO_WORKERS),
+  respawn: flag,
+  stallAfterMs: integer(10, DAY_MS),
   maxConnections: integer(1, MAX_SLOTS),
   commandRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
   eventRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
@@ -77,6 +85,8 @@ const listen: Checks<ListenOptions> = {
   host: text,
   port: integer(0, 65_535),
   backlog: integer(1, 65_535),
+  dispatch: oneOf('owner', 'balance', 'all'),
+  orphanTimeoutMs: integer(0, DAY_MS),
 };
 
 const connect: Checks<ConnectOptions> = {
@@ -89,6 +99,15 @@ const connect: Checks<ConnectOptions> = {
 const close: Checks<CloseOptions> = { drainMs: integer(0, DAY_MS) };
 const reactorClose: Checks<ReactorCloseOptions> = { timeoutMs: integer(0, DAY_MS) };
 const wait: Checks<WaitOptions> = { signal: abortSignal };
+const logicPool: Checks<LogicPoolOptions> = {
+  filename: (value) => (value instanceof URL || text(value, '', '') === undefined ? undefined : 'a URL or a path'),
+  threads: integer(1, MAX_LANES - 1),
+  data: () => undefined,
+};
+const broadcast: Checks<BroadcastOptions> = {
+  except: (value) =>
+    typeof value === 'object' && value !== null ? undefined : 'a connection, or several connections in an iterable',
+};
 
 function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = ''): void {
   const what = prefix === '' ? 'its options' : `option '${prefix.slice(0, -1)}'`;
@@ -151,6 +170,32 @@ export function checkServerClose(options: CloseOptions): void {
 
 export function checkReactorClose(options: ReactorCloseOptions): void {
   check('close()', options, reactorClose);
+}
+
+/** @param dispatch the server's, undefined if it is none of this thread's */
+export function checkLogicPool(dispatch: string | undefined, options: LogicPoolOptions): void {
+  const call = 'LogicPool.start()';
+  if (dispatch !== 'balance' && dispatch !== 'all') {
+    const given = dispatch === undefined ? '' : `, this one has '${dispatch}'`;
+    const message = `${call} takes a server of this thread that listens with dispatch 'balance' or 'all'${given}`;
+    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+  }
+  check(call, options, logicPool);
+  need(call, options, 'filename');
+}
+
+export function checkLogicPoolClose(options: LogicPoolCloseOptions): void {
+  check('close()', options, reactorClose);
+}
+
+export function checkBroadcast(options: BroadcastOptions): void {
+  check('broadcast()', options, broadcast);
+}
+
+export function checkPoll(timeoutMs: unknown): void {
+  if (typeof timeoutMs === 'number' && timeoutMs >= 0) return;
+  const message = `pollSync() takes a number of milliseconds, 0 or more, got ${show(timeoutMs)}`;
+  throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
 }
 
 export function checkWait(call: string, options: WaitOptions): void {

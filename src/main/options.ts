@@ -1,6 +1,7 @@
 import { codecTrait } from '../shared/connection-table.js';
-import type { ConnectionSettings } from '../shared/control-protocol.js';
+import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import { DEFAULT_MAX_FRAME_BYTES } from '../shared/frame-format.js';
+import type { TcpConnection } from './tcp-connection.js';
 
 /**
  * How bytes become messages.
@@ -54,13 +55,30 @@ export interface LimitOptions {
 }
 
 export interface SpawnOptions {
-  /** How many io workers. This version has one. */
-  ioWorkers?: 1;
-  /** Slots of the connection table, open connections at most. 128 bytes each, in use only. Default 65,536; 1 to 2,097,152. */
+  /**
+   * How many io workers. Default 1; 1 to 32. One serves tens of thousands of connections; more are for more than one core
+   * of network work. A server listens on all of them where Node can share a port (22.12 and later, not on Windows and macOS),
+   * otherwise on one; outgoing connections are spread over all.
+   */
+  ioWorkers?: number;
+  /**
+   * True (default): an io worker that has died is started again, after 50 ms the first time, and its servers listen again.
+   * False: the reactor ends with 'error'.
+   */
+  respawn?: boolean;
+  /**
+   * A thread that has events waiting and has handled none for so long is reported to the other threads by 'stall'. Default
+   * 1,000 ms; 10 ms to one day.
+   */
+  stallAfterMs?: number;
+  /**
+   * Slots of the connection table, open connections at most, for each io worker. 128 bytes each, in use only. Default
+   * 65,536; 1 to 2,097,152.
+   */
   maxConnections?: number;
-  /** Size of the ring towards the io worker, a power of two. Default 1 MiB; 512 KiB to 256 MiB. */
+  /** Size of each thread's ring towards an io worker, a power of two. Default 1 MiB; 512 KiB to 256 MiB. */
   commandRingBytes?: number;
-  /** Size of the ring from the io worker, a power of two. Default 1 MiB; 512 KiB to 256 MiB. */
+  /** Size of each thread's ring from an io worker, a power of two. Default 1 MiB; 512 KiB to 256 MiB. */
   eventRingBytes?: number;
   /**
    * True (default): sockets are read into one reused buffer, which is faster. For accepted sockets that depends on internals
@@ -76,6 +94,19 @@ export interface ListenOptions extends ConnectionOptions {
   port: number;
   /** Connections that the kernel may queue before they are accepted. Default 4096; 1 to 65,535. */
   backlog?: number;
+  /**
+   * Which threads get the events of its connections.
+   * - `'owner'` (default): the thread that called `listen()`. Others that subscribe stand by: the first of them takes over when
+   *   it leaves or dies.
+   * - `'balance'`: each connection belongs to one of the threads that have called `subscribe()`, the one with the fewest.
+   * - `'all'`: every thread that has called `subscribe()` gets every event.
+   */
+  dispatch?: Dispatch;
+  /**
+   * When no thread gets the events, connections are held and their sockets not read, for so long; then they close with reason
+   * 'orphaned'. Default 30,000 ms; 0 ms to one day.
+   */
+  orphanTimeoutMs?: number;
 }
 
 export type ClientOptions = ConnectionOptions;
@@ -101,6 +132,25 @@ export interface ReactorCloseOptions {
   timeoutMs?: number;
 }
 
+export interface LogicPoolOptions {
+  /** The module whose default export is the logic (`defineLogic`): a URL, or a path. */
+  filename: URL | string;
+  /** Default: one less than the machine has cores, at least 1; 1 to 31. */
+  threads?: number;
+  /** Given to each thread's logic, cloned. */
+  data?: unknown;
+}
+
+export interface LogicPoolCloseOptions {
+  /** How long handlers that run may take. Default 5,000 ms; 0 ms to one day. */
+  timeoutMs?: number;
+}
+
+export interface BroadcastOptions {
+  /** Connections that do not get it. */
+  except?: TcpConnection | Iterable<TcpConnection>;
+}
+
 export interface WaitOptions {
   /** Aborts the wait, not what is waited for. */
   signal?: AbortSignal;
@@ -110,6 +160,8 @@ export const DEFAULT_DRAIN_MS = 5000;
 export const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
 export const DEFAULT_MAX_CONNECTIONS = 65_536;
 export const DEFAULT_BACKLOG = 4096;
+export const DEFAULT_ORPHAN_TIMEOUT_MS = 30_000;
+export const DEFAULT_STALL_MS = 1000;
 const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 30_000;
 const OVERFLOW_FACTOR = 16;
@@ -123,6 +175,8 @@ export function connectionSettings(options: ConnectionOptions): ConnectionSettin
     highWaterMark,
     overflowLimit: OVERFLOW_FACTOR * highWaterMark,
     dropOnOverflow: options.overflow === 'drop',
+    borrowed: options.messages === 'borrow',
+    allowHalfOpen: options.allowHalfOpen === true,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? DEFAULT_SHUTDOWN_TIMEOUT_MS,
   };
 }

@@ -1,7 +1,13 @@
-/** Figures read from shared memory, without asking the io worker. */
+import type { Stall } from './stall-watch.js';
+
+/** Figures read from shared memory, without asking the io workers. */
 export interface ReactorStats {
-  /** Connections that this thread has and that are not closed. */
+  /** Connections whose events this thread gets and that are not closed. */
   readonly connections: number;
+  /** Of all threads and io workers. */
+  readonly openConnections: number;
+  /** Connections that no thread gets the events of: they wait for one to subscribe. */
+  readonly heldConnections: number;
   readonly accepted: number;
   readonly connected: number;
   /** Peers turned away: no free slot, or no file descriptor. */
@@ -11,9 +17,15 @@ export interface ReactorStats {
   readonly ignoredFrames: number;
   /** How often a socket was not read for a while, because the application or its event ring did not take more. */
   readonly readPauses: number;
-  /** Turns of the io worker's loop; it stands still while nothing happens. */
+  /** Turns of the io workers' loops; it stands still while nothing happens. */
   readonly turns: number;
-  /** Bytes in this thread's command ring, and of commands that wait for room in it. */
+  /** Threads that have ended, and whose unfinished work was passed on. */
+  readonly endedThreads: number;
+  /** Bytes in this thread's command rings, and of commands that wait for room in them. */
   readonly commandRingBytes: number;
   readonly commandQueueBytes: number;
+  /** Every thread that is attached: for how long it has handled nothing although events wait, and how many bytes of them. */
+  readonly threads: readonly Stall[];
+  /** How often each io worker has been started; 1 if it never crashed. */
+  readonly ioWorkerStarts: readonly number[];
 }

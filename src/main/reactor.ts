@@ -1,23 +1,25 @@
 import { EventEmitter } from 'node:events';
-import { threadId } from 'node:worker_threads';
+import { postMessageToThread, threadId } from 'node:worker_threads';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } from '../shared/connection-id.js';
-import { ConnectionTable, slotState } from '../shared/connection-table.js';
-import type { IoWorkerControl } from '../shared/control-protocol.js';
-import { Doorbell, SleepWord } from '../shared/doorbell.js';
-import type { CloseEvent, OpenEvent } from '../shared/event-record.js';
-import { allocateLane, DEFAULT_RING_BYTES } from '../shared/lane.js';
+import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
+import { DEFAULT_RING_BYTES } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import { IO_SLEEP_WORD, Registry, registryCounter } from '../shared/registry.js';
-import { RingConsumer } from '../shared/ring-consumer.js';
-import { RingProducer } from '../shared/ring-producer.js';
+import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
-import { AppLane } from './app-lane.js';
-import { CommandWriter } from './command-writer.js';
-import type { ConnectionContext } from './connection-host.js';
+import { type BoardCounter, boardCounter } from '../shared/status-board.js';
 import { withDeadline } from './deadline.js';
-import { type ControlValue, IoWorkerThread } from './io-worker-thread.js';
-import { checkClient, checkListen, checkReactorClose, checkShorthandConnect, checkSpawn } from './option-checks.js';
+import type { IoLink, RequestLane } from './io-link.js';
+import { IoLinks } from './io-links.js';
+import { IoWorkerSupervisor } from './io-worker-supervisor.js';
+import {
+  checkClient,
+  checkListen,
+  checkPoll,
+  checkReactorClose,
+  checkShorthandConnect,
+  checkSpawn,
+} from './option-checks.js';
 import {
   type ClientOptions,
   type ConnectOptions,
@@ -25,151 +27,243 @@ import {
   DEFAULT_BACKLOG,
   DEFAULT_DRAIN_MS,
   DEFAULT_MAX_CONNECTIONS,
+  DEFAULT_ORPHAN_TIMEOUT_MS,
+  DEFAULT_STALL_MS,
   type ListenOptions,
   type ReactorCloseOptions,
   type SpawnOptions,
 } from './options.js';
+import { checkHandle, type ReactorHandle } from './reactor-handle.js';
 import type { ReactorStats } from './reactor-stats.js';
+import { sharesPorts, warnOfSingleHome } from './shared-port.js';
+import { type Stall, StallWatch, threadProgress } from './stall-watch.js';
 import { surfaceErrors } from './surface.js';
 import { TcpClient } from './tcp-client.js';
 import { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
-import { TcpServer } from './tcp-server.js';
+import { type ServerBackend, TcpServer } from './tcp-server.js';
 
-export interface ReactorEvents {
-  /** The io worker has ended unexpectedly; every connection has closed with 'io-worker-crash'. */
-  error: [error: ReactorError];
+export interface Respawn {
+  /** Which io worker: 0 if there is one. */
+  readonly ioWorker: number;
+  /** Why the one before ended, in the thread that spawned the reactor. */
+  readonly error?: ReactorError;
 }
 
-const IO_WORKER = 0;
-const LANE = 0;
+export interface ReactorEvents {
+  /**
+   * An io worker has ended and was not started again (`respawn: false`), or could not listen again on an address that it had
+   * listened on.
+   */
+  error: [error: ReactorError];
+  /** An io worker had ended, and a new one has taken its place; its servers listen again. */
+  respawn: [respawn: Respawn];
+  /** Another thread has events waiting and has handled none for `stallAfterMs`. Once for each time that happens. */
+  stall: [stall: Stall];
+}
+
+/** After a crash, how often listening again is tried, and with what pauses. */
+const RELISTEN_DELAYS_MS = [20, 100, 500, 2000];
+
+/** The reactors of this thread: attaching twice gives the same one. */
+const reactors = new Map<string, Promise<Reactor> | Reactor>();
+let spawned = 0;
 
 /**
- * A reactor: an io worker that holds the sockets, and this thread's way to it.
+ * A reactor: io workers that hold the sockets, and this thread's way to them. The thread that calls `Reactor.spawn` makes it, others
+ * `attach` to it, and all of them can do everything.
  *
- * Keeps the process alive while it has servers or connections, unless `unref()` says otherwise.
+ * Keeps the process alive while this thread has servers or connections, unless `unref()` says otherwise.
  */
 export class Reactor extends EventEmitter<ReactorEvents> {
+  readonly #handle: ReactorHandle;
   readonly #registry: Registry;
-  readonly #thread: IoWorkerThread;
-  readonly #lane: AppLane;
-  readonly #context: ConnectionContext;
+  readonly #links: IoLinks;
+  /** In the thread that spawned the reactor. */
+  readonly #supervisor: IoWorkerSupervisor | undefined;
   readonly #hosts = new Map<number, TcpHost>();
-  readonly #connections = new Map<number, TcpConnection>();
+  readonly #stallWatch: StallWatch;
+  readonly #crashes = new Map<number, ReactorError>();
+  #nextWorker = 0;
   #calls = 0;
-  #servers = 0;
   #referenced = true;
   #closing: Promise<void> | undefined;
   #ended = false;
-  #crash: ReactorError | undefined;
+  #fatal: ReactorError | undefined;
 
-  private constructor(
-    registry: Registry,
-    table: ConnectionTable,
-    thread: IoWorkerThread,
-    commands: SharedMemory,
-    events: SharedMemory,
-  ) {
+  private constructor(handle: ReactorHandle, settings?: { reuseReadBuffer: boolean; respawn: boolean }) {
     super();
-    this.#registry = registry;
-    this.#thread = thread;
-    const { doorbellPort } = thread;
-    const ioDoorbell = new Doorbell(registry.memory, IO_SLEEP_WORD, () => doorbellPort.postMessage(0));
-    const sleepWord = new SleepWord(registry.memory, Registry.laneSleepWord(LANE));
-    this.#lane = new AppLane(
-      new RingConsumer(events),
-      sleepWord,
-      () => ioDoorbell.ring(),
-      this,
-      (onWaiting) => new CommandWriter(new RingProducer(commands), table, ioDoorbell, onWaiting),
+    this.#handle = handle;
+    this.#registry = new Registry(new SharedMemory(handle.registry));
+    if (settings !== undefined) {
+      this.#supervisor = new IoWorkerSupervisor(
+        this.#registry,
+        { ...settings, slots: handle.sizes.slots },
+        (worker, error) => this.#onCrash(worker, error, settings.respawn),
+      );
+    }
+    this.#links = new IoLinks(
+      this.#registry,
+      handle.sizes,
+      {
+        hostOf: (origin) => this.#hosts.get(origin),
+        onConnections: () => this.#updateRef(),
+        onServerClosed: (id) => this.#onServerClosed(id),
+        onRejoined: (link) => this.#onRejoined(link),
+        onEnded: () => this.#onEnded(),
+        keepsAlive: () => this.#keepsAlive,
+      },
+      (worker) => this.#requestLane(worker),
     );
-    this.#context = { worker: IO_WORKER, lane: LANE, table, commands: this.#lane.commands };
-    doorbellPort.on('message', () => this.#lane.rung());
-    this.#updateRef();
-    this.#lane.wake();
+    this.#stallWatch = new StallWatch(
+      handle.stallAfterMs,
+      () => this.#threads().filter((thread) => thread.threadId !== threadId),
+      (stall) => this.emit('stall', stall),
+    );
+    const self = this as EventEmitter;
+    self.on('newListener', (event) => {
+      if (event === 'stall' && !this.#ended) this.#stallWatch.start();
+    });
+    self.on('removeListener', () => {
+      if (this.listenerCount('stall') === 0) this.#stallWatch.stop();
+    });
   }
 
   /**
-   * Starts a reactor and its io worker.
+   * Starts a reactor and its io workers.
    *
    * Rejects with ERR_REACTOR_INVALID_OPTION, before anything has been started, or ERR_REACTOR_IO_WORKER_CRASH.
-   * Thread: any; the io worker ends with the thread that has started it.
+   * Thread: any; the io workers end with the thread that has started them.
    */
   static async spawn(options: SpawnOptions = {}): Promise<Reactor> {
     checkSpawn(options);
-    const registry = Registry.allocate();
-    registry.startEpoch();
-    registry.setLaneThread(LANE, threadId);
-    const table = ConnectionTable.allocate(options.maxConnections ?? DEFAULT_MAX_CONNECTIONS);
-    const memory = allocateLane(
-      options.commandRingBytes ?? DEFAULT_RING_BYTES,
-      options.eventRingBytes ?? DEFAULT_RING_BYTES,
-    );
-    const thread = await IoWorkerThread.start(
-      {
-        registry: registry.memory.buffer,
-        table: table.memory.buffer,
-        worker: IO_WORKER,
-        lane: { lane: LANE, memory },
-        reuseReadBuffer: options.reuseReadBuffer ?? true,
+    const handle: ReactorHandle = {
+      reactor: `${threadId}.${++spawned}`,
+      registry: Registry.allocate(threadId).memory.buffer,
+      ioWorkers: options.ioWorkers ?? 1,
+      stallAfterMs: options.stallAfterMs ?? DEFAULT_STALL_MS,
+      sizes: {
+        commandRingBytes: options.commandRingBytes ?? DEFAULT_RING_BYTES,
+        eventRingBytes: options.eventRingBytes ?? DEFAULT_RING_BYTES,
+        slots: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
       },
-      (error) => reactor.#onCrash(error),
-    );
-    const reactor = new Reactor(
-      registry,
-      table,
-      thread,
-      new SharedMemory(memory.commands),
-      new SharedMemory(memory.events),
-    );
+    };
+    const { reuseReadBuffer = true, respawn = true } = options;
+    const reactor = new Reactor(handle, { reuseReadBuffer, respawn });
+    answerPings();
+    await reactor.#supervisor?.start(handle.ioWorkers);
+    await reactor.#links.joinAll(handle.ioWorkers);
+    reactor.#updateRef();
+    reactors.set(handle.reactor, reactor);
     return reactor;
+  }
+
+  /** @internal See attach.ts. */
+  static attach(handle: ReactorHandle): Promise<Reactor> {
+    checkHandle(handle);
+    const known = reactors.get(handle.reactor);
+    if (known !== undefined) return Promise.resolve(known);
+    const reactor = new Reactor(handle);
+    const attached = (async () => {
+      try {
+        await reactor.#links.joinAll(handle.ioWorkers);
+      } catch (error) {
+        reactor.#links.stop(new ReactorError('ERR_REACTOR_CLOSED', 'attach() failed'));
+        reactors.delete(handle.reactor);
+        throw error;
+      }
+      reactor.#updateRef();
+      reactors.set(handle.reactor, reactor);
+      return reactor;
+    })();
+    reactors.set(handle.reactor, attached);
+    return attached;
+  }
+
+  /** What other threads need to `attach()`: can be posted to any number of them. Thread: any. */
+  get handle(): ReactorHandle {
+    return this.#handle;
   }
 
   /**
    * Listens. Resolves once the address is bound; add listeners before the next `await`.
    *
    * Rejects with ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_LISTEN_FAILED (`cause` has the system error),
-   * ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. Thread: app.
+   * ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. Thread: any.
    */
   async listen(options: ListenOptions): Promise<TcpServer> {
     checkListen(options);
     this.#checkOpen('listen()');
-    const { host, port, backlog = DEFAULT_BACKLOG } = options;
-    const server = new TcpServer(this.#registry.nextId(), options, (self, drainMs) =>
-      this.#closeHost(self, 'server-close', drainMs),
-    );
+    const { host, port, backlog = DEFAULT_BACKLOG, dispatch = 'owner' } = options;
+    const server = new TcpServer(this.#registry.nextId(), this.#serverBackend());
     // Known before the call is answered: its first connections may be announced earlier than the answer.
     this.#hosts.set(server.id, server);
     try {
-      const request = { server: server.id, host, port, backlog, connection: connectionSettings(options) };
-      server.listening(await this.#call('listen', LANE, request));
+      const request: ListenRequest = {
+        server: server.id,
+        host,
+        port,
+        backlog,
+        reusePort: false,
+        dispatch,
+        orphanTimeoutMs: options.orphanTimeoutMs ?? DEFAULT_ORPHAN_TIMEOUT_MS,
+        connection: connectionSettings(options),
+      };
+      server.listening(await this.#hold(() => this.#listen(request)), dispatch === 'owner');
+      server.isListener = true;
     } catch (error) {
       this.#hosts.delete(server.id);
       throw error;
+    } finally {
+      this.#updateRef();
     }
-    this.#servers++;
-    this.#updateRef();
     return server;
   }
 
-  /** Makes a client; nothing is connected yet. Throws ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CLOSED. Thread: app. */
+  /**
+   * The server of that id, which another thread has made: to subscribe to it, to send to all its connections, to close it.
+   * Throws ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_CLOSED. Thread: any.
+   */
+  server(id: number): TcpServer {
+    this.#checkOpen('server()');
+    const known = this.#hosts.get(id);
+    if (known instanceof TcpServer) return known;
+    if (!Number.isSafeInteger(id) || id < 1 || known !== undefined) {
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${String(id)}`);
+    }
+    const server = new TcpServer(id, this.#serverBackend());
+    this.#hosts.set(id, server);
+    return server;
+  }
+
+  /** Makes a client; nothing is connected yet. Throws ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CLOSED. Thread: any. */
   client(options: ClientOptions = {}): TcpClient {
     checkClient(options);
     this.#checkOpen('client()');
+    const workers = new Map<number, number>();
     const client = new TcpClient(this.#registry.nextId(), options, {
       nextAttempt: () => this.#registry.nextId(),
       connect: async (request) => {
         this.#checkOpen('connect()');
-        return this.#call('connect', LANE, request);
+        const worker = this.#chooseWorker();
+        workers.set(request.attempt, worker);
+        try {
+          return await this.#hold(() => this.#links.call(worker, 'connect', request));
+        } finally {
+          workers.delete(request.attempt);
+        }
       },
-      abort: (attempt) => void this.#call('abortConnect', attempt).catch(() => undefined),
+      abort: (attempt) => {
+        const worker = workers.get(attempt);
+        if (worker !== undefined) void this.#links.call(worker, 'abortConnect', attempt).catch(() => undefined);
+      },
       close: (self, drainMs) => this.#closeHost(self, 'local-shutdown', drainMs),
     });
     this.#hosts.set(client.id, client);
     return client;
   }
 
-  /** One connection, with a client of its own. Rejects like `client()` and `TcpClient.connect()`. Thread: app. */
+  /** One connection, with a client of its own. Rejects like `client()` and `TcpClient.connect()`. Thread: any. */
   async connect(options: ConnectOptions & ClientOptions): Promise<TcpConnection> {
     checkShorthandConnect(options);
     const { host, port, timeoutMs, signal, ...clientOptions } = options;
@@ -194,43 +288,59 @@ export class Reactor extends EventEmitter<ReactorEvents> {
    * Throws ERR_REACTOR_INVALID_ARGUMENT if it cannot be an id of this reactor. Thread: any.
    */
   connection(id: ConnectionId): TcpConnection {
-    const { table, worker } = this.#context;
-    const valid = Number.isSafeInteger(id) && id > 0 && workerOf(id) === worker && slotOf(id) < table.slots;
-    const [slot, generation] = valid ? [slotOf(id), generationOf(id)] : [0, 0];
-    if (generation < 1 || generation > MAX_GENERATION) {
+    const link = Number.isSafeInteger(id) && id > 0 ? this.#links.all[workerOf(id)] : undefined;
+    const [slot, generation] = link === undefined ? [0, 0] : [slotOf(id), generationOf(id)];
+    if (link === undefined || slot >= link.context.table.slots || generation < 1 || generation > MAX_GENERATION) {
       throw new ReactorError(
         'ERR_REACTOR_INVALID_ARGUMENT',
         `connection() takes the id of a connection, got ${String(id)}`,
       );
     }
-    return this.connectionAt(slot, generation) ?? new TcpConnection(this.#context, slot, generation);
+    return link.connectionAt(slot, generation) ?? new TcpConnection(link.context, slot, generation);
   }
 
-  /** Read from shared memory, now. Thread: app. */
+  /**
+   * Hands out events now, in a thread that computes and does not return to its event loop: if there are none, blocks it until there
+   * are, for `timeoutMs` at most. Returns how many there were. What needs a turn of the event loop (promises, timers) does not go
+   * on meanwhile. Throws ERR_REACTOR_INVALID_ARGUMENT, also if it is called from a handler. Thread: any.
+   */
+  pollSync(timeoutMs = 0): number {
+    checkPoll(timeoutMs);
+    return this.#links.loop.pollSync(timeoutMs);
+  }
+
+  /** Read from shared memory, now; it never asks an io worker. Thread: any. */
   stats(): ReactorStats {
-    const registry = this.#registry;
+    const links = this.#links.all;
+    const sum = (counter: BoardCounter): number =>
+      links.reduce((total, { board }) => total + board.counter(counter), 0);
     return {
-      connections: this.#connections.size,
-      accepted: registry.counter(registryCounter.ACCEPTED),
-      connected: registry.counter(registryCounter.CONNECTED),
-      refused: registry.counter(registryCounter.REFUSED),
-      closed: registry.counter(registryCounter.CLOSED),
-      ignoredFrames: registry.counter(registryCounter.IGNORED_FRAMES),
-      readPauses: registry.counter(registryCounter.READ_PAUSES),
-      turns: registry.counter(registryCounter.TURNS),
-      commandRingBytes: this.#lane.commands.ringUsedBytes,
-      commandQueueBytes: this.#lane.commands.queuedBytes,
+      connections: this.#links.connectionCount,
+      openConnections: sum(boardCounter.OPEN),
+      heldConnections: sum(boardCounter.HELD),
+      accepted: sum(boardCounter.ACCEPTED),
+      connected: sum(boardCounter.CONNECTED),
+      refused: sum(boardCounter.REFUSED),
+      closed: sum(boardCounter.CLOSED),
+      ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
+      readPauses: sum(boardCounter.READ_PAUSES),
+      turns: sum(boardCounter.TURNS),
+      endedThreads: sum(boardCounter.RECLAIMED_LANES),
+      commandRingBytes: links.reduce((total, { lane }) => total + lane.commands.ringUsedBytes, 0),
+      commandQueueBytes: links.reduce((total, { lane }) => total + lane.commands.queuedBytes, 0),
+      threads: this.#threads(),
+      ioWorkerStarts: links.map((_, worker) => this.#registry.epochOf(worker)),
     };
   }
 
-  /** Keeps the process alive while it has servers or connections (the default). Thread: app. */
+  /** Keeps the process alive while this thread has servers or connections (the default). Thread: any. */
   ref(): this {
     this.#referenced = true;
     this.#updateRef();
     return this;
   }
 
-  /** Lets the process end, whatever is open. Thread: app. */
+  /** Lets the process end, whatever is open. Thread: any. */
   unref(): this {
     this.#referenced = false;
     this.#updateRef();
@@ -238,21 +348,31 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   }
 
   /**
-   * Ends it gracefully: stops accepting and connecting, lets every connection handle what it has received and send what it
-   * has to send, cuts what is not done after `timeoutMs`, ends the io worker. Connections end with reason 'reactor-close'.
-   * Twice is the same as once. Throws ERR_REACTOR_INVALID_OPTION. Thread: app.
+   * In the thread that spawned it: ends it gracefully. Stops accepting and connecting, lets every connection handle what it has
+   * received and send what it has to send, cuts what is not done after `timeoutMs`, ends the io workers. Connections end with reason
+   * 'reactor-close', in all threads.
+   *
+   * In an attached thread: leaves it. Its clients are closed; its servers go on with the other threads that have subscribed, and
+   * are closed if there are none. What it has sent is sent.
+   *
+   * Twice is the same as once. Throws ERR_REACTOR_INVALID_OPTION. Thread: any.
    */
   async close(options: ReactorCloseOptions = {}): Promise<void> {
     checkReactorClose(options);
-    this.#closing ??= this.#shutDown(options.timeoutMs ?? DEFAULT_DRAIN_MS);
+    const timeoutMs = options.timeoutMs ?? DEFAULT_DRAIN_MS;
+    this.#closing ??= this.#supervisor === undefined ? this.#detach(timeoutMs) : this.#shutDown(timeoutMs);
     return this.#closing;
   }
 
-  /** Ends it now: connections close with reason 'reactor-close'. Thread: app. */
+  /**
+   * Ends it now, in all threads; in an attached thread, leaves it now. Connections of this thread close with 'reactor-close'.
+   * Thread: any.
+   */
   destroy(): void {
     if (this.#ended) return;
     this.#closing ??= Promise.resolve();
-    void this.#thread.terminate();
+    if (this.#supervisor !== undefined) this.#registry.end('closed');
+    void this.#supervisor?.stop();
     this.#end('reactor-close');
     for (const host of this.#hosts.values()) host.finishAll();
   }
@@ -261,43 +381,228 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     await this.close();
   }
 
-  // ---- what the lane brings ----
+  // ---- servers ----
 
-  /** @internal */
-  connectionAt(slot: number, generation: number): TcpConnection | undefined {
-    const connection = this.#connections.get(slot);
-    return connection?.generation === generation ? connection : undefined;
+  #serverBackend(): ServerBackend {
+    return {
+      handle: this.#handle,
+      subscribe: (server) => this.#hold(() => this.#subscribe(server)),
+      unsubscribe: async (server) => {
+        await this.#hold(() => this.#links.callAll('unsubscribe', server.id, false)).catch(ignoreMissingServer);
+        // Their last events are in the ring by now.
+        await this.#hold(() => this.#links.caughtUp());
+      },
+      close: (server, drainMs) => this.#closeHost(server, 'server-close', drainMs),
+      onChanged: () => this.#updateRef(),
+      broadcast: (server, except, message) =>
+        this.#links.up.every(({ lane }) => lane.commands.broadcast(server.id, except, message)),
+    };
   }
 
-  /** @internal */
-  onOpen(slot: number, generation: number, event: OpenEvent): void {
-    const host = this.#hosts.get(event.origin);
-    const connection = new TcpConnection(this.#context, slot, generation, host, event);
-    this.#connections.set(slot, connection);
+  /** Listens on all io workers if they can share the port, otherwise on one. */
+  async #listen(request: ListenRequest): Promise<ServerDescription> {
+    const { ioWorkers } = this.#handle;
+    if (ioWorkers > 1 && sharesPorts) {
+      const shared = { ...request, reusePort: true };
+      const address = await this.#links.call(0, 'listen', shared);
+      const same = { ...shared, port: address.port };
+      try {
+        for (let worker = 1; worker < ioWorkers; worker++) await this.#links.call(worker, 'listen', same);
+      } catch (error) {
+        await this.#links.callAll('closeOrigin', request.server, 'server-close', 0);
+        throw error;
+      }
+      return { request: shared, address };
+    }
+    const worker = request.server % ioWorkers;
+    if (ioWorkers > 1) warnOfSingleHome(worker);
+    return { request, address: await this.#links.call(worker, 'listen', request) };
+  }
+
+  async #subscribe(server: TcpServer): Promise<ServerDescription> {
+    this.#checkOpen('subscribe()');
+    let missing: unknown;
+    const answers = await Promise.all(
+      this.#links.all.map(({ worker }) =>
+        this.#links.call(worker, 'subscribe', server.id).catch((error) => {
+          missing = error;
+          return ignoreMissingServer(error);
+        }),
+      ),
+    );
+    const description = answers.find((answer) => answer !== undefined);
+    if (description !== undefined) return description;
+    this.#hosts.delete(server.id);
+    throw missing;
+  }
+
+  /** Listens and subscribes again, on an io worker that has been started again. */
+  async #onRejoined(link: IoLink): Promise<void> {
+    for (const host of this.#hosts.values()) {
+      if (!(host instanceof TcpServer) || host.request === undefined) continue;
+      const { request } = host;
+      if (!request.reusePort && request.server % this.#handle.ioWorkers !== link.worker) continue;
+      try {
+        await this.#listenAgain(link, request);
+        if (host.isSubscribed) await link.call('subscribe', host.id);
+      } catch (error) {
+        if (link.isLost || this.#ended) return;
+        if (error instanceof ReactorError) this.emit('error', error);
+      }
+    }
+    const error = this.#crashes.get(link.worker);
+    this.#crashes.delete(link.worker);
+    this.emit('respawn', { ioWorker: link.worker, ...(error !== undefined && { error }) });
+  }
+
+  async #listenAgain(link: IoLink, request: ListenRequest): Promise<void> {
+    for (const delayMs of [...RELISTEN_DELAYS_MS, undefined]) {
+      try {
+        await link.call('listen', request);
+        return;
+      } catch (error) {
+        if (delayMs === undefined || link.isLost) throw error;
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+      }
+    }
+  }
+
+  #onServerClosed(id: number): void {
+    const server = this.#hosts.get(id);
+    if (!(server instanceof TcpServer)) return;
+    // Its other io workers may not have closed it yet: all their connections have been told to end.
+    this.#hosts.delete(id);
+    server.ended();
     this.#updateRef();
-    if (host === undefined) connection.destroy();
-    else host.onOpen(connection, event.attempt);
   }
 
-  /** @internal */
-  onClose(connection: TcpConnection, event: CloseEvent): void {
-    this.#connections.delete(connection.slot);
+  // ---- ending ----
+
+  async #closeHost(host: TcpHost, reason: CloseReason, drainMs: number): Promise<void> {
+    await this.#hold(() =>
+      withDeadline(drainMs, async (deadline) => {
+        await this.#links.callAll('closeOrigin', host.id, reason, drainMs);
+        await this.#links.caughtUp();
+        await host.finish(deadline);
+      }),
+    );
+    if (host instanceof TcpClient) {
+      host.failAttempts(new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed'));
+    }
+    this.#hosts.delete(host.id);
+    if (host instanceof TcpServer) host.ended();
     this.#updateRef();
-    connection.receiveClose(event);
   }
 
-  /** @internal */
-  onProgress(): void {
-    this.#registry.noteLaneProgress(LANE);
+  async #shutDown(timeoutMs: number): Promise<void> {
+    if (this.#ended) return;
+    await this.#hold(() =>
+      withDeadline(timeoutMs, async (deadline) => {
+        await this.#links.callAll('close', timeoutMs);
+        // The last events are in the rings by now; they come before the end.
+        await this.#links.caughtUp();
+        await Promise.all([...this.#hosts.values()].map((host) => host.finish(deadline)));
+        this.#registry.end('closed');
+        await this.#supervisor?.stop();
+      }),
+    );
+    this.#end('reactor-close');
+  }
+
+  /** Leaves the reactor to the other threads. */
+  async #detach(timeoutMs: number): Promise<void> {
+    if (this.#ended) return;
+    await this.#hold(() =>
+      withDeadline(timeoutMs, async (deadline) => {
+        const late = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()));
+        const left = Promise.all([...this.#hosts.values()].map((host) => this.#leaveHost(host, timeoutMs)));
+        await Promise.race([left, late]);
+        // What waits for room in a command ring is lost with this thread.
+        while (this.#links.up.some(({ lane }) => !lane.commands.isEmpty) && !deadline.aborted) {
+          this.#links.loop.wake();
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      }),
+    );
+    this.#end('reactor-close');
+  }
+
+  async #leaveHost(host: TcpHost, timeoutMs: number): Promise<void> {
+    if (host instanceof TcpServer) {
+      const listened = host.isListener;
+      if (!listened && !host.isSubscribed) return;
+      const answers = await this.#links.callAll('unsubscribe', host.id, listened).catch(ignoreMissingServer);
+      const goesOn = answers === undefined || answers.every((answer) => answer !== false);
+      if (goesOn) return;
+    }
+    await host.close({ drainMs: timeoutMs });
+  }
+
+  #onCrash(worker: number, error: ReactorError, respawns: boolean): void {
+    this.#crashes.set(worker, error);
+    if (respawns || this.#ended) return;
+    this.#fatal = error;
+    this.#registry.end('crashed');
+    // The links notice by themselves, and hand out first what they still have.
+    void this.#supervisor?.stop();
+  }
+
+  /** There will be no io worker any more: the reactor was closed elsewhere, or has crashed for good. */
+  #onEnded(): void {
+    if (this.#ended || this.#links.up.length > 0) return;
+    if (this.#registry.wasClosed || (!this.#registry.isEnded && this.#supervisor === undefined)) {
+      this.#end('reactor-close');
+      return;
+    }
+    const message = 'The io worker ended unexpectedly, and is not started again';
+    this.#fatal ??= new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', message);
+    this.#end('io-worker-crash');
+    this.emit('error', this.#fatal);
+  }
+
+  /** The io workers are gone, or this thread leaves them: what they have not told is told in their place. */
+  #end(reason: CloseReason): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    reactors.delete(this.#handle.reactor);
+    this.#stallWatch.stop();
+    const closed = this.#fatal ?? new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
+    this.#links.stop(closed);
+    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(closed);
+    for (const link of this.#links.all) link.endAll(reason);
+    for (const host of this.#hosts.values()) if (host instanceof TcpServer) surfaceErrors(() => host.ended());
+    this.#updateRef();
   }
 
   // ----
 
-  /** A call on the control plane. It keeps the process alive, as everything does that somebody waits for. */
-  #call<K extends keyof IoWorkerControl>(method: K, ...args: Parameters<IoWorkerControl[K]>): Promise<ControlValue<K>> {
-    return this.#hold(() => this.#thread.call(method, ...args));
+  #requestLane(worker: number): RequestLane {
+    return (request, ports) => {
+      if (this.#supervisor !== undefined) return this.#supervisor.requestLane(worker, request, ports);
+      const ioThreadId = this.#registry.threadIdOf(worker) ?? -1;
+      return postMessageToThread(ioThreadId, request, ports);
+    };
   }
 
+  #threads(): Stall[] {
+    return threadProgress(
+      this.#links.up.map(({ board }) => board),
+      Date.now(),
+    );
+  }
+
+  /** Takes turns, and passes over those that are being started again. */
+  #chooseWorker(): number {
+    const { ioWorkers } = this.#handle;
+    for (let tried = 0; tried < ioWorkers; tried++) {
+      const worker = this.#nextWorker;
+      this.#nextWorker = (worker + 1) % ioWorkers;
+      if (this.#links.all[worker]?.isLost === false) return worker;
+    }
+    return this.#nextWorker;
+  }
+
+  /** Keeps the process alive, as everything does that somebody waits for. */
   async #hold<T>(wait: () => Promise<T>): Promise<T> {
     this.#calls++;
     this.#updateRef();
@@ -309,84 +614,34 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     }
   }
 
-  async #closeHost(host: TcpHost, reason: CloseReason, drainMs: number): Promise<void> {
-    await this.#hold(() =>
-      withDeadline(drainMs, async (deadline) => {
-        if (!this.#ended) await this.#call('closeOrigin', host.id, reason, drainMs).catch(ignoreEnd);
-        await this.#lane.caughtUp();
-        await host.finish(deadline);
-      }),
-    );
-    if (host instanceof TcpClient) {
-      host.failAttempts(new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed'));
-    }
-    this.#hosts.delete(host.id);
-    if (host instanceof TcpServer && !this.#ended) this.#servers--;
-    this.#updateRef();
-  }
-
-  async #shutDown(timeoutMs: number): Promise<void> {
-    if (this.#ended) return;
-    await this.#hold(() =>
-      withDeadline(timeoutMs, async (deadline) => {
-        await this.#call('close', timeoutMs).catch(ignoreEnd);
-        // The last events are in the ring by now; they come before the end.
-        await this.#lane.caughtUp();
-        await Promise.all([...this.#hosts.values()].map((host) => host.finish(deadline)));
-        await this.#thread.terminate();
-      }),
-    );
-    this.#end('reactor-close');
-  }
-
-  #onCrash(error: ReactorError): void {
-    // What the io worker had put into the ring before is still there.
-    this.#crash = error;
-    this.#lane.drainThen(() => {
-      this.#end('io-worker-crash');
-      this.emit('error', error);
-    });
-  }
-
-  /** The io worker is gone: what it has not told is told in its place. */
-  #end(reason: CloseReason): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#lane.stop();
-    const connections = [...this.#connections.values()];
-    this.#connections.clear();
-    this.#servers = 0;
-    this.#updateRef();
-    const ended = this.#crash ?? new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
-    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(ended);
-    const { table } = this.#context;
-    for (const connection of connections) {
-      const { slot, generation } = connection;
-      const event = { reason, unsentBytes: connection.bufferedAmount, counts: table.counts(slot) };
-      table.setState(slot, generation, slotState.CLOSED);
-      surfaceErrors(() => connection.receiveClose(event));
-    }
-  }
-
   #checkOpen(call: string): void {
-    if (this.#crash !== undefined) throw this.#crash;
+    if (this.#fatal !== undefined) throw this.#fatal;
     if (this.#closing === undefined && !this.#ended) return;
     throw new ReactorError('ERR_REACTOR_CLOSED', `${call}: the reactor is closed`);
   }
 
+  get #keepsAlive(): boolean {
+    if (!this.#referenced || this.#ended) return false;
+    if (this.#calls + this.#links.connectionCount > 0) return true;
+    for (const host of this.#hosts.values()) if (host instanceof TcpServer && host.keepsAlive) return true;
+    return false;
+  }
+
   #updateRef(): void {
-    const open = this.#servers + this.#calls + this.#connections.size > 0;
-    if (this.#referenced && open) this.#thread.doorbellPort.ref();
-    else this.#thread.doorbellPort.unref();
+    this.#links.ref(this.#keepsAlive);
   }
 }
 
-/** Closing something whose io worker has ended meanwhile is done. */
-function ignoreEnd(error: unknown): void {
-  if (
-    error instanceof ReactorError &&
-    (error.code === 'ERR_REACTOR_CLOSED' || error.code === 'ERR_REACTOR_IO_WORKER_CRASH')
-  )
-    return;
+function ignoreMissingServer(error: unknown): undefined {
+  if (error instanceof ReactorError && error.code === 'ERR_REACTOR_NO_SUCH_SERVER') return undefined;
   throw error;
+}
+
+let answersPings = false;
+
+/** Threads that have lost an io worker want to know whether the thread that would start it again is still there. */
+function answerPings(): void {
+  if (answersPings) return;
+  answersPings = true;
+  process.on('workerMessage', () => undefined);
 }

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { codecTrait, slotState } from '../shared/connection-table.js';
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
+import { type Credit, NOT_OPEN } from '../shared/shared-memory.js';
 import type { ConnectionContext } from './connection-host.js';
 import { Waiters } from './waiters.js';
 
@@ -15,12 +16,15 @@ export class SendPath {
   readonly #generation: number;
   /** There is room again, and the application was told that there was none. */
   readonly #onDrain: () => void;
+  /** Somebody waits for something that the io worker must tell this thread of. */
+  readonly #onWait: () => void;
 
   // Fixed while the connection lives, so that send() need not ask the table each time.
   readonly #framed: boolean;
   readonly #maxMessage: number;
   readonly #highWater: number;
   readonly #overflowLimit: number;
+  readonly #credit: Credit;
 
   #stopped = false;
   #drainWanted = false;
@@ -31,16 +35,18 @@ export class SendPath {
   /** They want more flushed than the answer will be for. */
   #nextFlushWaiters = new Waiters<void>();
 
-  constructor(context: ConnectionContext, slot: number, generation: number, onDrain: () => void) {
+  constructor(context: ConnectionContext, slot: number, generation: number, onDrain: () => void, onWait: () => void) {
     this.#context = context;
     this.#slot = slot;
     this.#generation = generation;
     this.#onDrain = onDrain;
+    this.#onWait = onWait;
     const { table } = context;
     this.#framed = table.codec(slot) === codecTrait.FRAME;
     this.#maxMessage = table.maxMessage(slot);
     this.#highWater = table.highWater(slot);
     this.#overflowLimit = table.overflowLimit(slot);
+    this.#credit = table.credit(slot, generation);
   }
 
   /** Nothing more is sent: this side is ending, or has ended. */
@@ -66,22 +72,18 @@ export class SendPath {
       this.#overflow();
       return false;
     }
-    const total = table.charge(slot, bytes) + bytes;
-    // The io worker closes by changing the state first and then counting what is buffered. We charge first and then look
-    // at the state: one of us notices.
-    if (table.state(slot, generation) !== slotState.OPEN) {
-      table.uncharge(slot, bytes);
-      return false;
-    }
-    commands.send(slot, generation, data, length, this.#framed);
-    if (total <= this.#highWater) return true;
+    const charged = commands.send(slot, generation, this.#credit, data, length, this.#framed);
+    if (charged === NOT_OPEN) return false;
+    if (charged + bytes <= this.#highWater) return true;
     this.#drainWanted = true;
+    this.#onWait();
     if (!table.awaitDrain(slot, lane)) setImmediate(() => this.drained());
     return false;
   }
 
   /** Resolves when all that has been sent is with the kernel. */
   flushed(signal: AbortSignal | undefined): Promise<void> {
+    this.#onWait();
     if (this.#flushAsked) return this.#nextFlushWaiters.wait(signal);
     this.#askForFlush();
     return this.#flushWaiters.wait(signal);
@@ -91,8 +93,12 @@ export class SendPath {
   ready(signal: AbortSignal | undefined): Promise<boolean> {
     const { table, lane } = this.#context;
     if (table.buffered(this.#slot) <= table.lowWater(this.#slot)) return Promise.resolve(true);
+    this.#onWait();
     const ready = this.#drainWaiters.wait(signal);
-    if (!table.awaitDrain(this.#slot, lane)) this.drained();
+    if (table.awaitDrain(this.#slot, lane)) return ready;
+    // A close gives everything back, too.
+    if (table.state(this.#slot, this.#generation) === slotState.OPEN) this.drained();
+    else this.#drainWaiters.resolveAll(false);
     return ready;
   }
 

@@ -1,5 +1,6 @@
 import type { ConnectRequest } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
+import type { ConnectionInfo } from './connection-events.js';
 import { checkConnect, checkServerClose } from './option-checks.js';
 import {
   type ClientOptions,
@@ -11,7 +12,7 @@ import {
 } from './options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
-import { throwIfAborted } from './waiters.js';
+import { abortError, throwIfAborted } from './waiters.js';
 
 /** @internal What a client needs of its reactor. */
 export interface ClientBackend {
@@ -35,7 +36,7 @@ export class TcpClient extends TcpHost {
 
   /** @internal */
   constructor(id: number, options: ClientOptions, backend: ClientBackend) {
-    super(id, options);
+    super(id);
     this.#options = options;
     this.#backend = backend;
   }
@@ -53,7 +54,10 @@ export class TcpClient extends TcpHost {
     throwIfAborted(signal);
     this.#throwIfClosed();
     const attempt = this.#backend.nextAttempt();
-    const onAbort = (): void => this.#backend.abort(attempt);
+    const onAbort = (): void => {
+      this.#backend.abort(attempt);
+      if (signal !== undefined) this.#attempts.get(attempt)?.reject(abortError(signal));
+    };
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const connection = await new Promise<TcpConnection>((resolve, reject) => {
@@ -108,7 +112,7 @@ export class TcpClient extends TcpHost {
   }
 
   /** @internal */
-  onOpen(connection: TcpConnection, attempt: number): void {
+  onOpen(connection: TcpConnection, attempt: number, info: ConnectionInfo): void {
     const waiting = this.#attempts.get(attempt);
     this.add(connection);
     // Behind the microtasks in which the caller's `await connect()` goes on and adds its listeners.
@@ -116,6 +120,6 @@ export class TcpClient extends TcpHost {
     // Aborted at the very moment it succeeded.
     if (waiting === undefined) connection.destroy();
     else waiting.resolve(connection);
-    this.emit('connection', connection);
+    this.emit('connection', connection, info);
   }
 }

@@ -23,6 +23,7 @@ const NO_COUNTS: ConnectionCounts = Object.freeze({
 });
 
 const FRESH: MessageInfo = Object.freeze({ redelivered: false });
+const REDELIVERED: MessageInfo = Object.freeze({ redelivered: true });
 
 /** Reasons that end an iteration quietly: one of the two sides meant it. */
 const ORDERLY: ReadonlySet<CloseReason> = new Set([
@@ -42,12 +43,18 @@ const ORDERLY: ReadonlySet<CloseReason> = new Set([
  */
 export class TcpConnection extends EventEmitter<ConnectionEvents> implements AsyncIterable<Buffer> {
   readonly #context: ConnectionContext;
-  readonly #host: ConnectionHost | undefined;
+  /** Undefined: this thread does not get the connection's events. */
+  #host: ConnectionHost | undefined;
   /** @internal */
   readonly slot: number;
   /** @internal */
   readonly generation: number;
   readonly #addresses: ConnectionAddresses | undefined;
+  readonly #borrows: boolean;
+  readonly #halfOpen: boolean;
+  /** This thread gets its events, and says when it has done with them. */
+  #receives: boolean;
+  #watching = false;
 
   readonly #sending: SendPath;
   #destroyed = false;
@@ -56,6 +63,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   #assembly: MessageAssembly | undefined;
   #readingStopped = false;
   #windDown = false;
+  /** So many of the next messages come again, after the death of the thread that got them before. */
+  #redeliveries = 0;
   #end: 'open' | 'received' | 'emitted' = 'open';
   #closeEvent: CloseEvent | undefined;
   #closeEmitted = false;
@@ -74,8 +83,18 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.generation = generation;
     this.#host = host;
     this.#addresses = addresses;
-    this.#sending = new SendPath(context, slot, generation, () => this.#emitDrain());
+    this.#receives = addresses !== undefined;
+    this.#borrows = context.table.isBorrowed(slot);
+    this.#halfOpen = context.table.allowsHalfOpen(slot);
+    this.#sending = new SendPath(
+      context,
+      slot,
+      generation,
+      () => this.#emitDrain(),
+      () => this.#watch(),
+    );
     this.#flow = new InboundFlow(this);
+    if (!this.#receives) this.#flow.start();
     (this as EventEmitter).on('newListener', onNewListener);
   }
 
@@ -128,7 +147,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     return this.#counts().droppedMessages;
   }
 
-  // Addresses are known to the thread that gets the connection's events, and undefined in others.
+  // Addresses are known to a thread that gets or has got the connection's events, and undefined in others: `info()` asks.
 
   get remoteAddress(): string | undefined {
     return this.#addresses?.remoteAddress;
@@ -152,7 +171,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal Messages are views of the ring. */
   get borrows(): boolean {
-    return this.#host?.borrows === true;
+    return this.#borrows;
   }
 
   // ---- sending ----
@@ -194,9 +213,22 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     return this.#sending.ready(options.signal);
   }
 
+  /**
+   * Both ends of the connection, from the io worker. Rejects with ERR_REACTOR_CONNECTION_CLOSED. Thread: any; those that
+   * get its events have the same in `remoteAddress` and so on.
+   */
+  async info(): Promise<ConnectionAddresses> {
+    const info = this.#addresses ?? (await this.#context.info(this.id));
+    if (info === undefined) throw this.#closedError('info()');
+    const { remoteAddress, remotePort, remoteFamily, localAddress, localPort } = info;
+    return { remoteAddress, remotePort, remoteFamily, localAddress, localPort };
+  }
+
   // ---- reading ----
 
-  /** No more messages until `resume()`; the socket is not read meanwhile. Thread: app. */
+  /**
+   * No more messages until `resume()`; the socket is not read as long as any thread says so. Thread: any.
+   */
   pause(): this {
     this.#flow.pause();
     return this;
@@ -218,8 +250,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
    * connection broke. Leaving the loop early leaves the connection open. Thread: app.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
-    // A handle that gets no events learns of the end from the table.
-    const isOver = (): boolean => this.#host === undefined && this.state === 'closed';
+    this.#watch();
+    const isOver = (): boolean => !this.#receives && (this.#flow.hasLeft || this.state === 'closed');
     yield* this.#flow.iterate(() => this.#end === 'emitted' || this.#closeEmitted || isOver());
     const reason = this.#closeEvent?.reason;
     if (reason !== undefined && !ORDERLY.has(reason)) throw this.#closedError('The iteration');
@@ -256,11 +288,12 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   receive(message: Buffer): void {
-    this.#flow.push(this.borrows && !this.#flow.isDirect ? Buffer.from(message) : message);
+    this.#flow.push(this.#borrows && !this.#flow.isDirect ? Buffer.from(message) : message);
   }
 
   /** @internal @param length the whole message's, with its first piece */
   receivePart(piece: Uint8Array, length?: number): void {
+    this.#flow.noteKept();
     if (length !== undefined) this.#assembly = new MessageAssembly(length);
     const message = this.#assembly?.add(piece);
     if (message === undefined) return;
@@ -280,6 +313,17 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#flow.flow();
   }
 
+  /** @internal @param messages how many of the next ones come again */
+  receiveRedelivery(messages: number): void {
+    this.#redeliveries = messages;
+  }
+
+  /** @internal Another thread is to get what this one has not begun with. */
+  receiveLeave(): void {
+    this.#assembly = undefined;
+    this.#flow.leave();
+  }
+
   /** @internal */
   receiveDrain(): void {
     this.#sending.drained();
@@ -292,7 +336,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   receiveClose(event: CloseEvent): void {
+    if (this.#closeEvent !== undefined) return;
     this.#closeEvent = event;
+    // Who gets no messages has none to wait for.
+    if (!this.#receives) this.#flow.cut();
     this.#assembly = undefined;
     this.#sending.close(this.#closedError('flush()'));
     this.#host?.onEnded();
@@ -314,15 +361,39 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   emitMessage(message: Buffer): void {
+    let info = FRESH;
+    if (this.#redeliveries > 0) {
+      this.#redeliveries--;
+      info = REDELIVERED;
+    }
     try {
-      this.#host?.onMessage(this, message, FRESH);
+      this.#host?.onMessage(this, message, info);
     } finally {
-      this.emit('message', message, FRESH);
+      try {
+        this.emit('message', message, info);
+      } finally {
+        // Also if a handler throws: the next thread would meet the same message. Not if the thread is terminated in it.
+        this.#flow.messageDone();
+      }
     }
   }
 
   /** @internal */
+  onMessageDone(): void {
+    if (this.#receives && !this.#closeEmitted) this.#context.table.noteDone(this.slot, 1);
+  }
+
+  /** @internal */
+  onSettled(): void {
+    if (this.#receives && !this.#closeEmitted) this.#context.commands.settled(this.slot, this.generation);
+  }
+
+  /** @internal */
   emitBehindMessages(atWork: boolean): boolean {
+    if (this.#flow.hasLeft && this.#receives && this.#closeEvent === undefined) {
+      if (!atWork) this.#release();
+      return !atWork;
+    }
     const closed = this.#closeEvent !== undefined;
     if (this.#windDown && !atWork) {
       this.#windDown = false;
@@ -333,7 +404,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     if (ending) {
       this.#end = 'emitted';
       // Answers to the last message have been sent by now, so that they leave before our FIN.
-      if (this.#host?.allowHalfOpen !== true) this.#shutdown('peer-end');
+      if (!this.#halfOpen) this.#shutdown('peer-end');
       this.emit('end');
     }
     if (this.#closeEvent === undefined || this.#closeEmitted) return ending;
@@ -348,7 +419,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     try {
       this.#host?.onClose(this, reason, detail);
     } finally {
-      this.emit('close', reason, detail);
+      try {
+        this.emit('close', reason, detail);
+      } finally {
+        if (this.#receives) this.#context.commands.closeDone(this.slot, this.generation);
+      }
     }
     return true;
   }
@@ -362,8 +437,9 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** @internal A first listener sets free what has waited for one. */
-  listenerAdded(): void {
-    this.#flow.listenerAdded();
+  listenerAdded(event = 'message'): void {
+    if (event === 'message') this.#flow.listenerAdded();
+    else this.#watch();
   }
 
   // ----
@@ -374,6 +450,23 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     } finally {
       this.#host?.onDrain(this);
     }
+  }
+
+  /** A thread that does not get the events is told of some of them all the same. */
+  #watch(): void {
+    if (this.#receives || this.#watching || this.#closeEvent !== undefined || this.state === 'closed') return;
+    this.#watching = true;
+    this.#context.watch(this);
+  }
+
+  /** From now on another thread gets the events. */
+  #release(): void {
+    this.#receives = false;
+    this.#context.release(this);
+    this.#host?.onReleased(this);
+    this.#host = undefined;
+    this.#readingStopped = false;
+    if (this.listenerCount('close') > 0) this.#watch();
   }
 
   #shutdown(reason: CloseReason): void {
@@ -410,5 +503,5 @@ Object.defineProperty(TcpConnection.prototype, inspect.custom, {
 
 /** One function for all connections: a closure each would cost memory. */
 function onNewListener(this: EventEmitter, event: string | symbol): void {
-  if (event === 'message') (this as unknown as TcpConnection).listenerAdded();
+  if (event === 'message' || event === 'close') (this as unknown as TcpConnection).listenerAdded(event);
 }

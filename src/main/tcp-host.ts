@@ -1,30 +1,28 @@
 import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
-import type { CloseDetail, MessageInfo } from './connection-events.js';
-import type { ConnectionOptions } from './options.js';
+import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
+import type { CloseOptions } from './options.js';
 import { surfaceErrors } from './surface.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { Waiters } from './waiters.js';
 
 /** What servers and clients tell of their connections. */
 export interface HostEvents {
-  connection: [connection: TcpConnection];
+  connection: [connection: TcpConnection, info: ConnectionInfo];
   message: [connection: TcpConnection, data: Buffer, info: MessageInfo];
   /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
   drain: [connection: TcpConnection];
   /** Always a connection's last event. */
   disconnect: [connection: TcpConnection, reason: CloseReason, detail: CloseDetail];
+  /** Of a server: it is closed, whichever thread has closed it. */
+  close: [];
 }
 
 /** What a server and a client have in common: connections, and listeners for all of them. */
 export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** Unique among the servers and clients of the reactor, in every thread. */
   readonly id: number;
-  /** @internal */
-  readonly borrows: boolean;
-  /** @internal */
-  readonly allowHalfOpen: boolean;
   readonly #connections = new Set<TcpConnection>();
   /** Of those, how many are not closed; the others have only messages left to be taken. */
   #open = 0;
@@ -32,22 +30,20 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   readonly #finished = new Waiters<void>();
 
   /** @internal */
-  protected constructor(id: number, options: ConnectionOptions) {
+  protected constructor(id: number) {
     super();
     this.id = id;
-    this.borrows = options.messages === 'borrow';
-    this.allowHalfOpen = options.allowHalfOpen === true;
     (this as EventEmitter).on('newListener', (event) => {
       if (event === 'message') for (const connection of this.#connections) connection.listenerAdded();
     });
   }
 
-  /** Connections whose 'disconnect' has not been emitted. Thread: app. */
+  /** Connections whose events this thread gets, and whose 'disconnect' has not been emitted. Thread: any. */
   get connectionCount(): number {
     return this.#connections.size;
   }
 
-  /** The connections whose 'disconnect' has not been emitted. They may come and go while it is walked. Thread: app. */
+  /** These connections. They may come and go while it is walked. Thread: any. */
   connections(): IterableIterator<TcpConnection> {
     return this.#connections.values();
   }
@@ -74,6 +70,14 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   }
 
   /** @internal */
+  onReleased(connection: TcpConnection): void {
+    this.#connections.delete(connection);
+    this.#open--;
+    if (this.#open === 0) this.#ended.resolveAll();
+    if (this.#connections.size === 0) this.#finished.resolveAll();
+  }
+
+  /** @internal */
   onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void {
     this.#connections.delete(connection);
     if (this.#connections.size === 0) this.#finished.resolveAll();
@@ -95,8 +99,11 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
     for (const connection of this.#connections) surfaceErrors(() => connection.finish());
   }
 
+  /** See TcpServer and TcpClient. */
+  abstract close(options?: CloseOptions): Promise<void>;
+
   /** @internal A connection has been opened; `attempt` names the connect() it answers. */
-  abstract onOpen(connection: TcpConnection, attempt: number): void;
+  abstract onOpen(connection: TcpConnection, attempt: number, info: ConnectionInfo): void;
 
   /** @internal */
   protected add(connection: TcpConnection): void {

@@ -1,27 +1,119 @@
-import type { ServerAddress } from '../shared/control-protocol.js';
-import { checkServerClose } from './option-checks.js';
-import { type CloseOptions, DEFAULT_DRAIN_MS, type ListenOptions } from './options.js';
+import { inspect } from 'node:util';
+import { codecTrait } from '../shared/connection-table.js';
+import type { ListenRequest, ServerAddress, ServerDescription } from '../shared/control-protocol.js';
+import { maxBodyBytes } from '../shared/frame-format.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import type { ConnectionInfo } from './connection-events.js';
+import { checkBroadcast, checkServerClose } from './option-checks.js';
+import { type BroadcastOptions, type CloseOptions, DEFAULT_DRAIN_MS } from './options.js';
+import type { ReactorHandle } from './reactor-handle.js';
 import { surfaceErrors } from './surface.js';
-import type { TcpConnection } from './tcp-connection.js';
+import { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
 
-/** A listening socket on the io worker, and its connections. Made by `reactor.listen()`. */
+/** @internal What a server needs of its reactor. */
+export interface ServerBackend {
+  readonly handle: ReactorHandle;
+  subscribe(server: TcpServer): Promise<ServerDescription>;
+  unsubscribe(server: TcpServer): Promise<void>;
+  close(server: TcpServer, drainMs: number): Promise<void>;
+  /** Whether it keeps the process alive may have changed. */
+  onChanged(): void;
+  broadcast(server: TcpServer, except: readonly number[], message: Uint8Array): boolean;
+}
+
+const NOWHERE: ServerAddress = Object.freeze({ address: '', port: 0, family: '' });
+
+/**
+ * A server and its connections. Made by `reactor.listen()`; `reactor.server(id)` gives the same server in another thread.
+ *
+ * Which threads get the events of its connections is up to `dispatch` and `subscribe()`; each thread hears of those that it gets.
+ */
 export class TcpServer extends TcpHost {
-  readonly #close: (server: TcpServer, drainMs: number) => Promise<void>;
-  #address: ServerAddress | undefined;
+  readonly #backend: ServerBackend;
+  /** @internal What it listens with, its port included; undefined in a thread that has neither listened nor subscribed. */
+  request: ListenRequest | undefined;
+  #address: ServerAddress = NOWHERE;
+  #subscribed = false;
+  /** @internal This thread has called listen(). */
+  isListener = false;
   #closing: Promise<void> | undefined;
-  /** Connections that came before whoever called listen() had a chance to listen to events. */
-  #early: TcpConnection[] | undefined = [];
+  #isClosed = false;
+  /** Connections that came before whoever called listen() or subscribe() had a chance to listen to events. */
+  #early: { readonly connection: TcpConnection; readonly info: ConnectionInfo }[] | undefined = [];
 
   /** @internal */
-  constructor(id: number, options: ListenOptions, close: (server: TcpServer, drainMs: number) => Promise<void>) {
-    super(id, options);
-    this.#close = close;
+  constructor(id: number, backend: ServerBackend) {
+    super(id);
+    this.#backend = backend;
   }
 
-  /** Where it listens, as `net.Server` gives it. */
+  /** @internal The reactor's. */
+  get handle(): ReactorHandle {
+    return this.#backend.handle;
+  }
+
+  /** Where it listens, as `net.Server` gives it. In another thread it is known after `subscribe()`. Thread: any. */
   get address(): ServerAddress {
-    return this.#address ?? { address: '', port: 0, family: '' };
+    return this.#address;
+  }
+
+  /** True if this thread is one of those that get events. Thread: any. */
+  get isSubscribed(): boolean {
+    return this.#subscribed;
+  }
+
+  /**
+   * This thread joins those that get the events of the server's connections; add listeners before the next `await`. Connections
+   * that come from another thread are announced with `info.handedOver`, and their unfinished messages come first.
+   * Subscribed already, it does nothing.
+   *
+   * Rejects with ERR_REACTOR_NO_SUCH_SERVER, ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. Thread: any.
+   */
+  async subscribe(): Promise<void> {
+    if (this.#subscribed) return;
+    this.#early ??= [];
+    this.listening(await this.#backend.subscribe(this), true);
+    this.#backend.onChanged();
+  }
+
+  /**
+   * This thread leaves them. Handlers that run finish, an iteration finishes with its message; everything behind goes to other
+   * subscribers, in order, nothing lost and nothing twice; without any it is held for the next one (`orphanTimeoutMs`).
+   * Resolves when all connections have been handed over.
+   *
+   * Rejects with ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. Thread: any.
+   */
+  async unsubscribe(): Promise<void> {
+    if (!this.#subscribed) return;
+    this.#subscribed = false;
+    await this.#backend.unsubscribe(this);
+  }
+
+  /**
+   * Sends a message to all connections of the server, whichever threads get their events. It is encoded once. A connection on which
+   * more than its overflow limit would wait is closed or skipped, as its `overflow` says; the others are not held up.
+   *
+   * Returns false, and sends nothing, if more than 16 MiB of broadcasts wait in this thread already.
+   * Throws ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_MESSAGE_TOO_LARGE. Thread: any.
+   */
+  broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): boolean {
+    checkBroadcast(options);
+    if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
+      const message = `broadcast() takes a Uint8Array or a string, got ${inspect(data, { depth: 0 })}`;
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
+    }
+    const message = typeof data === 'string' ? Buffer.from(data) : data;
+    const { codec, maxFrameBytes } = this.request?.connection ?? {};
+    if (codec === codecTrait.FRAME && maxFrameBytes !== undefined && message.length > maxBodyBytes(maxFrameBytes)) {
+      const most = `${maxBodyBytes(maxFrameBytes)} at most`;
+      throw new ReactorError(
+        'ERR_REACTOR_MESSAGE_TOO_LARGE',
+        `broadcast(): a message of ${message.length} bytes; this server's connections take ${most}`,
+      );
+    }
+    if (this.#isClosed) return false;
+    return this.#backend.broadcast(this, idsOf(options.except), message);
   }
 
   /**
@@ -29,11 +121,11 @@ export class TcpServer extends TcpHost {
    * What is not done after `drainMs` is cut; its 'disconnect' says how many bytes were not sent. Connections end with
    * reason 'server-close'. Twice is the same as once.
    *
-   * Throws ERR_REACTOR_INVALID_OPTION. Thread: app.
+   * Throws ERR_REACTOR_INVALID_OPTION. Thread: any.
    */
   async close(options: CloseOptions = {}): Promise<void> {
     checkServerClose(options);
-    this.#closing ??= this.#close(this, options.drainMs ?? DEFAULT_DRAIN_MS);
+    this.#closing ??= this.#backend.close(this, options.drainMs ?? DEFAULT_DRAIN_MS);
     return this.#closing;
   }
 
@@ -42,10 +134,27 @@ export class TcpServer extends TcpHost {
   }
 
   /** @internal */
-  listening(address: ServerAddress): void {
+  listening({ request, address }: ServerDescription, subscribed: boolean): void {
+    // If it has to be done again, then on the same port.
+    this.request = { ...request, port: address.port };
+    this.#subscribed = subscribed;
     this.#address = address;
-    // The caller's `await listen()` goes on in a microtask; only then can it add listeners.
+    // The caller's `await` goes on in a microtask; only then can it add listeners.
     setImmediate(() => this.#announceEarly());
+  }
+
+  /** @internal Whoever closed it, it is over. */
+  ended(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#subscribed = false;
+    this.#closing ??= Promise.resolve();
+    this.emit('close');
+  }
+
+  /** @internal */
+  get keepsAlive(): boolean {
+    return !this.#isClosed && (this.isListener || this.#subscribed);
   }
 
   /** @internal */
@@ -57,21 +166,27 @@ export class TcpServer extends TcpHost {
   #announceEarly(): void {
     const early = this.#early ?? [];
     this.#early = undefined;
-    for (const connection of early) surfaceErrors(() => this.#announce(connection));
+    for (const { connection, info } of early) surfaceErrors(() => this.#announce(connection, info));
   }
 
   /** @internal */
-  onOpen(connection: TcpConnection): void {
+  onOpen(connection: TcpConnection, _attempt: number, info: ConnectionInfo): void {
     this.add(connection);
-    if (this.#early === undefined) this.#announce(connection);
-    else this.#early.push(connection);
+    if (this.#early === undefined) this.#announce(connection, info);
+    else this.#early.push({ connection, info });
   }
 
-  #announce(connection: TcpConnection): void {
+  #announce(connection: TcpConnection, info: ConnectionInfo): void {
     try {
-      this.emit('connection', connection);
+      this.emit('connection', connection, info);
     } finally {
       connection.start();
     }
   }
+}
+
+function idsOf(except: BroadcastOptions['except']): number[] {
+  if (except === undefined) return [];
+  const connections = except instanceof TcpConnection ? [except] : [...except];
+  return connections.map((connection) => connection.id);
 }

@@ -20,6 +20,8 @@ export const closeReasons = [
   'reactor-close',
   /** The thread that held the socket died. */
   'io-worker-crash',
+  /** The thread that got its events died or left, and no other one took over in time (`orphanTimeoutMs`). */
+  'orphaned',
 ] as const;
 
 export type CloseReason = (typeof closeReasons)[number];

@@ -8,9 +8,18 @@
  *  SEND_LAST   ... and its last piece: only now it is sent, so a thread that dies in between leaves no torn message
  *  SHUTDOWN    u32 close reason: send what was sent before, then FIN
  *  DESTROY     u32 close reason: close now
- *  PAUSE       stop reading
- *  RESUME      read again
+ *  PAUSE       stop reading, as long as this thread says so
+ *  RESUME      this thread does not mind reading
  *  FLUSH       answer FLUSHED when all that was sent before is with the kernel
+ *  WATCH       this thread gets none of the connection's events; tell it of CLOSE all the same
+ *  SETTLED     all messages that came so far are done: nothing need be kept for another thread
+ *  RELEASED    answers LEAVE: this thread does nothing more with the connection's events
+ *  CLOSE_DONE  answers CLOSE: the application has heard of it
+ * ```
+ * These have the id of a server in place of the slot, and no generation:
+ * ```
+ *  BROADCAST_PART  bytes of a broadcast that needs more than one record ...
+ *  BROADCAST       ... and its last ones: u32 n, n connection ids (f64) to leave out, then the message
  * ```
  */
 export const commandKind = {
@@ -22,8 +31,37 @@ export const commandKind = {
   PAUSE: 6,
   RESUME: 7,
   FLUSH: 8,
+  WATCH: 9,
+  SETTLED: 10,
+  RELEASED: 11,
+  CLOSE_DONE: 12,
+  BROADCAST_PART: 13,
+  BROADCAST: 14,
 } as const;
 export type CommandKind = (typeof commandKind)[keyof typeof commandKind];
 
 /** SHUTDOWN and DESTROY carry a close reason. */
 export const REASON_BYTES = 4;
+
+const COUNT_BYTES = 4;
+const ID_BYTES = 8;
+
+export interface Broadcast {
+  readonly except: readonly number[];
+  readonly message: Buffer;
+}
+
+export function encodeBroadcast(except: readonly number[], message: Uint8Array): Buffer {
+  const start = COUNT_BYTES + except.length * ID_BYTES;
+  const payload = Buffer.allocUnsafeSlow(start + message.length);
+  payload.writeUInt32LE(except.length, 0);
+  for (const [index, id] of except.entries()) payload.writeDoubleLE(id, COUNT_BYTES + index * ID_BYTES);
+  payload.set(message, start);
+  return payload;
+}
+
+export function decodeBroadcast(payload: Buffer): Broadcast {
+  const count = payload.readUInt32LE(0);
+  const except = Array.from({ length: count }, (_, index) => payload.readDoubleLE(COUNT_BYTES + index * ID_BYTES));
+  return { except, message: payload.subarray(COUNT_BYTES + count * ID_BYTES) };
+}

@@ -1,5 +1,5 @@
 import { MAX_GENERATION, MAX_SLOTS } from './connection-id.js';
-import { SharedMemory } from './shared-memory.js';
+import { type Credit, SharedMemory } from './shared-memory.js';
 
 /**
  * What every thread can know about a connection without asking anyone: one slot of 128 bytes for each.
@@ -11,8 +11,9 @@ import { SharedMemory } from './shared-memory.js';
  *       12  HIGH_WATER      bytes; low water is half of it                         io worker, before the slot opens
  *       16  OVERFLOW        bytes                                                  "
  *       20  MAX_MESSAGE     bytes; the longest message send() may take             "
- *       24  TRAITS          codec | overflow policy << 8                           "
- *       28  DROPPED         messages dropped by overflow 'drop'                    senders add
+ *       24  TRAITS          codec | DROP_ON_OVERFLOW | BORROWED | HALF_OPEN        "
+ *       28  DROPPED         messages dropped by overflow 'drop'                    senders add, io worker adds
+ *       32  DONE            messages that the application has done with, wraps     the thread that gets the events
  *       64  LAST_RECEIVED   ms since the epoch, f64                                io worker
  *       72  BYTES_RECEIVED  f64                                                    io worker
  *       80  BYTES_SENT      f64, handed to the kernel                              io worker
@@ -23,7 +24,7 @@ import { SharedMemory } from './shared-memory.js';
  * and the io worker subtracts exactly that, when the bytes are with the kernel or when it drops them because their
  * connection is gone. A reset on reuse would race with a sender that has just added for the previous connection.
  *
- * It is an int32: the limits on options keep what one connection may buffer far below 2 GiB.
+ * BUFFERED is an int32: the limits on options keep what one connection may buffer far below 2 GiB.
  *
  * The f64 columns are for people and metrics: one writer, plain accesses, and on a 32-bit machine a reader might see one
  * half-written.
@@ -41,6 +42,7 @@ const slotWord = {
   MAX_MESSAGE: 5,
   TRAITS: 6,
   DROPPED: 7,
+  DONE: 8,
 } as const;
 
 const slotDouble = { LAST_RECEIVED: 8, BYTES_RECEIVED: 9, BYTES_SENT: 10, MESSAGES_RECEIVED: 11 } as const;
@@ -58,6 +60,8 @@ export const codecTrait = { FRAME: 0, RAW: 1 } as const;
 export type CodecTrait = (typeof codecTrait)[keyof typeof codecTrait];
 const CODEC_MASK = 0xff;
 const DROP_ON_OVERFLOW: number = 1 << 8;
+const BORROWED: number = 1 << 9;
+const HALF_OPEN: number = 1 << 10;
 
 export interface SlotSettings {
   readonly highWaterMark: number;
@@ -65,6 +69,8 @@ export interface SlotSettings {
   readonly maxMessageBytes: number;
   readonly codec: CodecTrait;
   readonly dropOnOverflow: boolean;
+  readonly borrowed: boolean;
+  readonly allowHalfOpen: boolean;
 }
 
 /** What has passed through one connection. */
@@ -77,20 +83,27 @@ export interface ConnectionCounts {
   readonly droppedMessages: number;
 }
 
+function traitsOf({ codec, dropOnOverflow, borrowed, allowHalfOpen }: SlotSettings): number {
+  return codec | (dropOnOverflow ? DROP_ON_OVERFLOW : 0) | (borrowed ? BORROWED : 0) | (allowHalfOpen ? HALF_OPEN : 0);
+}
+
 export class ConnectionTable {
   readonly memory: SharedMemory;
   readonly slots: number;
+  /** Every connection's generation is above this: a table that follows another one must not give out its ids again. */
+  readonly firstGeneration: number;
   readonly #doubles: Float64Array;
 
-  constructor(memory: SharedMemory) {
+  constructor(memory: SharedMemory, firstGeneration = 0) {
     this.memory = memory;
     this.slots = memory.byteLength / SLOT_BYTES;
+    this.firstGeneration = firstGeneration;
     this.#doubles = new Float64Array(memory.buffer);
   }
 
   /** Pages of slots that were never used cost address space, not memory. */
-  static allocate(slots: number): ConnectionTable {
-    return new ConnectionTable(SharedMemory.allocate(Math.min(slots, MAX_SLOTS) * SLOT_BYTES));
+  static allocate(slots: number, firstGeneration = 0): ConnectionTable {
+    return new ConnectionTable(SharedMemory.allocate(Math.min(slots, MAX_SLOTS) * SLOT_BYTES), firstGeneration);
   }
 
   // ---- the io worker's ----
@@ -98,14 +111,15 @@ export class ConnectionTable {
   /** Returns the generation of the connection that has the slot from now on, or -1 if the slot is worn out. */
   open(slot: number, settings: SlotSettings): number {
     const base = slot * SLOT_WORDS;
-    const generation = (this.memory.load(base + slotWord.STATE) >>> STATE_BITS) + 1;
+    const generation = Math.max(this.memory.load(base + slotWord.STATE) >>> STATE_BITS, this.firstGeneration) + 1;
     if (generation > MAX_GENERATION) return -1;
     this.memory.store(base + slotWord.HIGH_WATER, settings.highWaterMark);
     this.memory.store(base + slotWord.OVERFLOW, settings.overflowLimit);
     this.memory.store(base + slotWord.MAX_MESSAGE, settings.maxMessageBytes);
-    this.memory.store(base + slotWord.TRAITS, settings.codec | (settings.dropOnOverflow ? DROP_ON_OVERFLOW : 0));
+    this.memory.store(base + slotWord.TRAITS, traitsOf(settings));
     this.memory.store(base + slotWord.DRAIN_WAITERS, 0);
     this.memory.store(base + slotWord.DROPPED, 0);
+    this.memory.store(base + slotWord.DONE, 0);
     this.#doubles.fill(0, slot * SLOT_DOUBLES + slotDouble.LAST_RECEIVED, (slot + 1) * SLOT_DOUBLES);
     // Last: from here on senders that know the id find everything else in place.
     this.setState(slot, generation, slotState.OPEN);
@@ -141,7 +155,50 @@ export class ConnectionTable {
     (this.#doubles[slot * SLOT_DOUBLES + slotDouble.BYTES_SENT] as number) += bytes;
   }
 
+  /** How many messages of the connection the application has done with, as a counter that wraps. */
+  done(slot: number): number {
+    return this.memory.read(slot * SLOT_WORDS + slotWord.DONE);
+  }
+
+  // ---- the spawning thread's ----
+
+  /** The io worker is dead: nothing is open any more. Returns the highest generation that was ever given out. */
+  closeAll(): number {
+    let highest = this.firstGeneration;
+    for (let slot = 0; slot < this.slots; slot++) {
+      const word = this.memory.load(slot * SLOT_WORDS + slotWord.STATE);
+      const generation = word >>> STATE_BITS;
+      if (generation === 0) continue;
+      highest = Math.max(highest, generation);
+      if ((word & STATE_MASK) !== slotState.CLOSED) this.setState(slot, generation, slotState.CLOSED);
+    }
+    return highest;
+  }
+
+  // ---- the thread's that gets the events ----
+
+  /** The application has done with messages. There is one such thread at a time, so that nobody else writes this word. */
+  noteDone(slot: number, messages: number): void {
+    const word = slot * SLOT_WORDS + slotWord.DONE;
+    this.memory.write(word, this.memory.read(word) + messages);
+  }
+
   // ---- everyone's ----
+
+  /** Where the connection's credit is. */
+  credit(slot: number, generation: number): Credit {
+    const base = slot * SLOT_WORDS;
+    return {
+      memory: this.memory,
+      bufferedWord: base + slotWord.BUFFERED,
+      stateWord: base + slotWord.STATE,
+      openState: (generation << STATE_BITS) | slotState.OPEN,
+    };
+  }
+
+  bufferedWord(slot: number): number {
+    return slot * SLOT_WORDS + slotWord.BUFFERED;
+  }
 
   /** The state of that one connection: CLOSED as soon as its slot is anyone else's. */
   state(slot: number, generation: number): SlotState {
@@ -154,7 +211,7 @@ export class ConnectionTable {
     return this.memory.load(slot * SLOT_WORDS + slotWord.STATE) >>> STATE_BITS === generation;
   }
 
-  /** Adds to what is buffered. Returns what was buffered before. */
+  /** Adds to what is buffered; senders do that as they publish (SharedMemory). Returns what was buffered before. */
   charge(slot: number, bytes: number): number {
     return this.memory.add(slot * SLOT_WORDS + slotWord.BUFFERED, bytes);
   }
@@ -178,6 +235,14 @@ export class ConnectionTable {
 
   dropsOnOverflow(slot: number): boolean {
     return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & DROP_ON_OVERFLOW) !== 0;
+  }
+
+  isBorrowed(slot: number): boolean {
+    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & BORROWED) !== 0;
+  }
+
+  allowsHalfOpen(slot: number): boolean {
+    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & HALF_OPEN) !== 0;
   }
 
   codec(slot: number): CodecTrait {

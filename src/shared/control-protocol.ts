@@ -2,21 +2,34 @@ import type { MessagePort } from 'node:worker_threads';
 import type { CloseReason } from './close-reason.js';
 import type { ConnectionId } from './connection-id.js';
 import type { CodecTrait } from './connection-table.js';
+import type { ConnectionAddresses } from './event-record.js';
 import type { LaneMemory } from './lane.js';
 import type { ErrorData } from './reactor-error.js';
 
 /**
- * The control plane: rare calls that want an answer, over comlink. Data never takes this way.
+ * The control plane: rare calls that want an answer, over comlink, on a port of the lane. Data never takes this way.
  *
  * Everything here has been validated in the app thread and has its defaults filled in.
  */
 export interface IoWorkerControl {
-  listen(lane: number, request: ListenRequest): ControlResult<ServerAddress>;
+  /** The first call of a lane. */
+  join(): ControlResult<LaneWelcome>;
+  /** Listens; if the server is there already (another thread was faster after a crash), answers its address. */
+  listen(request: ListenRequest): ControlResult<ServerAddress>;
+  /** This thread gets events of the server's connections from now on. */
+  subscribe(server: number): ControlResult<ServerDescription>;
+  /**
+   * It gets none any more; answers when all its connections have been handed over.
+   * @param unlessLast answer false, and change nothing, if no other thread is subscribed
+   */
+  unsubscribe(server: number, unlessLast: boolean): ControlResult<boolean>;
   /** Ends a server or a client: stops accepting, winds its connections down, answers when the last is closed. */
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void>;
-  connect(lane: number, request: ConnectRequest): ControlResult<ConnectionId>;
+  connect(request: ConnectRequest): ControlResult<ConnectionId>;
   abortConnect(attempt: number): ControlResult<void>;
-  /** The same for everything there is. */
+  /** Answers undefined if it is closed. */
+  info(id: ConnectionId): ControlResult<ConnectionAddresses | undefined>;
+  /** Winds down everything there is. */
   close(drainMs: number): ControlResult<void>;
 }
 
@@ -31,15 +44,32 @@ export interface ConnectionSettings {
   readonly highWaterMark: number;
   readonly overflowLimit: number;
   readonly dropOnOverflow: boolean;
+  readonly borrowed: boolean;
+  readonly allowHalfOpen: boolean;
   readonly shutdownTimeoutMs: number;
 }
+
+/**
+ * Who gets the events of a server's connections: one thread at a time, each connection one thread, or every thread every
+ * event.
+ */
+export type Dispatch = 'owner' | 'balance' | 'all';
 
 export interface ListenRequest {
   readonly server: number;
   readonly host: string | undefined;
   readonly port: number;
   readonly backlog: number;
+  /** Other io workers listen on the same port. */
+  readonly reusePort: boolean;
+  readonly dispatch: Dispatch;
+  readonly orphanTimeoutMs: number;
   readonly connection: ConnectionSettings;
+}
+
+export interface ServerDescription {
+  readonly request: ListenRequest;
+  readonly address: ServerAddress;
 }
 
 export interface ServerAddress {
@@ -60,20 +90,35 @@ export interface ConnectRequest {
 
 /** What an io worker is started with. */
 export interface IoWorkerData {
-  readonly registry: SharedArrayBuffer;
-  readonly table: SharedArrayBuffer;
   readonly worker: number;
-  readonly lane: LaneAttachment;
+  readonly board: SharedArrayBuffer;
+  readonly table: SharedArrayBuffer;
+  readonly firstGeneration: number;
   /** Off: sockets are read through 'data' events, as on a Node whose internals are unknown. */
   readonly reuseReadBuffer: boolean;
 }
 
-export interface LaneAttachment {
-  readonly lane: number;
+/** The io worker's only message to the thread that started it. */
+export const IO_WORKER_READY = 'ready';
+
+export const LANE_REQUEST = 'simple-reactor:lane';
+
+/** A message to the io worker from a thread that wants a lane. The next thing on `controlPort` is `join`. */
+export interface LaneRequest {
+  readonly type: typeof LANE_REQUEST;
+  readonly threadId: number;
   readonly memory: LaneMemory;
   readonly doorbellPort: MessagePort;
   readonly controlPort: MessagePort;
 }
 
-/** The io worker's only message to the thread that started it. */
-export const IO_WORKER_READY = 'ready';
+export interface LaneWelcome {
+  readonly lane: number;
+  readonly board: SharedArrayBuffer;
+  readonly table: SharedArrayBuffer;
+  readonly firstGeneration: number;
+}
+
+export function isLaneRequest(message: unknown): message is LaneRequest {
+  return typeof message === 'object' && message !== null && (message as LaneRequest).type === LANE_REQUEST;
+}

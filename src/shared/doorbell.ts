@@ -11,9 +11,13 @@ import type { SharedMemory } from './shared-memory.js';
  * ```
  * Both sides write before they read, and all four accesses are sequentially consistent: either the consumer sees the
  * record in step 2 or the producer sees ASLEEP. Only one producer wins the exchange, so one sleep costs one ring.
+ *
+ * A thread that sleeps in its event loop (ASLEEP) is woken by a message on a port. One that sleeps in Atomics.wait (PARKED)
+ * handles no messages: it is woken through the word itself.
  */
 const AWAKE = 0;
 const ASLEEP = 1;
+const PARKED = 2;
 
 /** The consumer's side. */
 export class SleepWord {
@@ -34,6 +38,17 @@ export class SleepWord {
   awake(): void {
     this.#memory.store(this.#word, AWAKE);
   }
+
+  /** Step 1 of a thread that will `park`. */
+  announcePark(): void {
+    this.#memory.store(this.#word, PARKED);
+  }
+
+  /** Step 3: blocks the thread until it is rung, `timeoutMs` at most. */
+  park(timeoutMs: number): void {
+    this.#memory.waitWhile(this.#word, PARKED, timeoutMs);
+    this.awake();
+  }
 }
 
 /** A producer's side. */
@@ -49,10 +64,13 @@ export class Doorbell {
     this.#wake = wake;
   }
 
-  /** Step 2. Call it after each publication; it costs one load while the consumer is awake. */
-  ring(): void {
+  /** Step 2. Call it after each publication; it costs one load while the consumer is awake. True if it slept. */
+  ring(): boolean {
     // Looking before exchanging keeps the cache line shared while the consumer is awake.
-    if (this.#memory.load(this.#word) !== ASLEEP) return;
-    if (this.#memory.exchange(this.#word, AWAKE) === ASLEEP) this.#wake();
+    if (this.#memory.load(this.#word) === AWAKE) return false;
+    const before = this.#memory.exchange(this.#word, AWAKE);
+    if (before === ASLEEP) this.#wake();
+    else if (before === PARKED) this.#memory.notify(this.#word);
+    return before !== AWAKE;
   }
 }

@@ -6,16 +6,19 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  * Records from the io worker to an app thread. Slot and generation in the record's header name the connection.
  *
  * ```
- *  OPEN        who it is, see below; always a connection's first
- *  MESSAGES    whole data frames (frame-format.ts), one after the other
- *  CHUNK       one message: the payload as it is
- *  PART_FIRST  u32 length of a message that needs more than one record, then its first bytes
- *  PART        its next bytes; it is complete when as many as announced have come
- *  END         the peer has ended its side; nothing more will be received
- *  WIND_DOWN   the server or the reactor closes: handle what came before, then shut this connection down
- *  DRAIN       as little as the low-water mark is buffered again
- *  FLUSHED     answers FLUSH
- *  CLOSE       see below; always a connection's last
+ *  OPEN           who it is, see below; always a connection's first
+ *  MESSAGES       whole data frames (frame-format.ts), one after the other
+ *  CHUNK          one message: the payload as it is
+ *  PART_FIRST     u32 length of a message that needs more than one record, then its first bytes
+ *  PART           its next bytes; it is complete when as many as announced have come
+ *  END            the peer has ended its side; nothing more will be received
+ *  WIND_DOWN      the server or the reactor closes: handle what came before, then shut this connection down
+ *  DRAIN          as little as the low-water mark is buffered again
+ *  FLUSHED        answers FLUSH
+ *  CLOSE          see below; always a connection's last
+ *  REDELIVERY     u32 n: another thread has died that may have handled any of the next n messages
+ *  LEAVE          nothing more will come: answer RELEASED when you have done with what came
+ *  SERVER_CLOSED  the server whose id is in place of the slot is closed
  * ```
  */
 export const eventKind = {
@@ -29,9 +32,13 @@ export const eventKind = {
   DRAIN: 8,
   FLUSHED: 9,
   CLOSE: 10,
+  REDELIVERY: 11,
+  LEAVE: 12,
+  SERVER_CLOSED: 13,
 } as const;
 
 export const PART_LENGTH_BYTES = 4;
+export const REDELIVERY_BYTES = 4;
 
 /** Both ends of a connection. */
 export interface ConnectionAddresses {
@@ -47,18 +54,21 @@ export interface OpenEvent extends ConnectionAddresses {
   readonly origin: number;
   /** Which connect() this answers; 0 for an accepted connection. */
   readonly attempt: number;
+  /** It is not new: another thread got its events before. */
+  readonly handedOver: boolean;
 }
 
 /**
  * ```
  *  0            4            8             10            12       13       14
  *  +------------+------------+-------------+-------------+--------+--------+----------------+---------------+
- *  | origin u32 | attempt    | remote port | local port  | IPv6?  | length | remote address | local address |
+ *  | origin u32 | attempt    | remote port | local port  | flags  | length | remote address | local address |
  *  +------------+------------+-------------+-------------+--------+--------+----------------+---------------+
  * ```
- * `length` is that of the remote address; the local one takes the rest. Both are ASCII.
+ * Flags: 1 IPv6, 2 handed over. `length` is that of the remote address; the local one takes the rest. Both are ASCII.
  */
-const openOffset = { ORIGIN: 0, ATTEMPT: 4, REMOTE_PORT: 8, LOCAL_PORT: 10, IPV6: 12, LENGTH: 13, TEXT: 14 } as const;
+const openOffset = { ORIGIN: 0, ATTEMPT: 4, REMOTE_PORT: 8, LOCAL_PORT: 10, FLAGS: 12, LENGTH: 13, TEXT: 14 } as const;
+const openFlag = { IPV6: 1, HANDED_OVER: 2 } as const;
 
 export function encodeOpen(event: OpenEvent): Buffer {
   const payload = Buffer.alloc(openOffset.TEXT + event.remoteAddress.length + event.localAddress.length);
@@ -66,22 +76,25 @@ export function encodeOpen(event: OpenEvent): Buffer {
   payload.writeUInt32LE(event.attempt, openOffset.ATTEMPT);
   payload.writeUInt16LE(event.remotePort, openOffset.REMOTE_PORT);
   payload.writeUInt16LE(event.localPort, openOffset.LOCAL_PORT);
-  payload.writeUInt8(event.remoteFamily === 'IPv6' ? 1 : 0, openOffset.IPV6);
+  const flags = (event.remoteFamily === 'IPv6' ? openFlag.IPV6 : 0) | (event.handedOver ? openFlag.HANDED_OVER : 0);
+  payload.writeUInt8(flags, openOffset.FLAGS);
   payload.writeUInt8(event.remoteAddress.length, openOffset.LENGTH);
   payload.write(event.remoteAddress + event.localAddress, openOffset.TEXT, 'latin1');
   return payload;
 }
 
 export function decodeOpen(payload: Buffer): OpenEvent {
+  const flags = payload.readUInt8(openOffset.FLAGS);
   const split = openOffset.TEXT + payload.readUInt8(openOffset.LENGTH);
   return {
     origin: payload.readUInt32LE(openOffset.ORIGIN),
     attempt: payload.readUInt32LE(openOffset.ATTEMPT),
     remotePort: payload.readUInt16LE(openOffset.REMOTE_PORT),
     localPort: payload.readUInt16LE(openOffset.LOCAL_PORT),
-    remoteFamily: payload.readUInt8(openOffset.IPV6) === 1 ? 'IPv6' : 'IPv4',
+    remoteFamily: (flags & openFlag.IPV6) !== 0 ? 'IPv6' : 'IPv4',
     remoteAddress: payload.toString('latin1', openOffset.TEXT, split),
     localAddress: payload.toString('latin1', split),
+    handedOver: (flags & openFlag.HANDED_OVER) !== 0,
   };
 }
 

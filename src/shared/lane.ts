@@ -2,13 +2,29 @@ import { ringBytes } from './ring-layout.js';
 import { SharedMemory } from './shared-memory.js';
 
 /**
- * A lane connects one app thread with one io worker: a command ring, an event ring, and a port each way whose only use is
- * to wake the other side (doorbell.ts).
+ * A lane connects one app thread with one io worker: a command ring, an event ring, a ledger, and a port each way whose only
+ * use is to wake the other side (doorbell.ts).
+ *
+ * The ledger has a word for each slot of the connection table: bytes that the app thread has charged for and not yet put into the
+ * command ring, since it is full or the message is long. When the thread dies, they are what the io worker must give back.
  */
 export interface LaneMemory {
   readonly commands: SharedArrayBuffer;
   readonly events: SharedArrayBuffer;
+  readonly ledger: SharedArrayBuffer;
+  /** The thread's own words, the same on all its lanes. */
+  readonly thread: SharedArrayBuffer;
 }
+
+/**
+ * What a thread shares with all io workers:
+ * ```
+ *  byte 0    ASLEEP        doorbell word                                             doorbell.ts
+ *     128    CONNECTIONS   connections whose events it gets, of all io workers       io workers add
+ * ```
+ */
+export const threadWord = { ASLEEP: 0, CONNECTIONS: 32 } as const;
+const THREAD_BYTES = 256;
 
 export const DEFAULT_RING_BYTES: number = 1024 * 1024;
 /** The smallest ring in which one read of a socket (READ_BUFFER_BYTES) still fits one record. */
@@ -17,9 +33,22 @@ export const MIN_LANE_RING_BYTES: number = 512 * 1024;
 /** The io worker reads sockets in pieces of at most this. */
 export const READ_BUFFER_BYTES: number = 64 * 1024;
 
-export function allocateLane(commandRingBytes: number, eventRingBytes: number): LaneMemory {
+export interface LaneSizes {
+  readonly commandRingBytes: number;
+  readonly eventRingBytes: number;
+  /** Slots of the connection table. */
+  readonly slots: number;
+}
+
+export function allocateThreadWords(): SharedMemory {
+  return SharedMemory.allocate(THREAD_BYTES);
+}
+
+export function allocateLane(sizes: LaneSizes, thread: SharedMemory): LaneMemory {
   return {
-    commands: SharedMemory.allocate(ringBytes(commandRingBytes)).buffer,
-    events: SharedMemory.allocate(ringBytes(eventRingBytes)).buffer,
+    commands: SharedMemory.allocate(ringBytes(sizes.commandRingBytes)).buffer,
+    events: SharedMemory.allocate(ringBytes(sizes.eventRingBytes)).buffer,
+    ledger: SharedMemory.allocate(sizes.slots * Int32Array.BYTES_PER_ELEMENT).buffer,
+    thread: thread.buffer,
   };
 }

@@ -1,92 +1,84 @@
-import { MAX_LANES } from './connection-table.js';
+import { MAX_IO_WORKERS } from './connection-id.js';
 import { SharedMemory } from './shared-memory.js';
 
 /**
- * What the threads of one reactor know about each other.
+ * What all threads of a reactor know: who is there, and under which thread ids. It outlives the io workers.
  *
  * ```
- *  byte 0      EPOCH             changes whenever an io worker is started                     the spawning thread
- *       4      NEXT_ID           server and client ids                                        any thread adds
- *       8      IO_THREAD_ID      node:worker_threads threadId of the io worker                io worker
- *      64      counters, f64     see registryCounter                                          io worker
- *     256      IO_ASLEEP         doorbell word of the io worker                               doorbell.ts
- *     384 + n  lane n            +0 doorbell word of its app thread                           doorbell.ts
- *       * 128                    +4 thread id                                                 that app thread
- *                                +8 PROGRESS: moves with every turn that handles events       that app thread
+ *  byte 0      NEXT_ID      numbers for servers, clients, attempts       any thread adds
+ *       4      ENDED        0: it runs, 1: closed, 2: crashed            the spawning thread
+ *       8      SPAWNER      its thread id                                "
+ *      64 + n  io worker n  +0 THREAD_ID, -1 while there is none         "
+ *       * 64                +4 EPOCH: how often it has been started      "
  * ```
  */
-const IO_ASLEEP_OFFSET = 256;
-const LANES_OFFSET = 384;
-const LANE_BYTES = 128;
-const REGISTRY_BYTES = LANES_OFFSET + MAX_LANES * LANE_BYTES;
+const WORKERS_OFFSET = 64;
+const WORKER_BYTES = 64;
+const REGISTRY_BYTES = WORKERS_OFFSET + MAX_IO_WORKERS * WORKER_BYTES;
 
-const registryWord = { EPOCH: 0, NEXT_ID: 1, IO_THREAD_ID: 2 } as const;
+const registryWord = { NEXT_ID: 0, ENDED: 1, SPAWNER: 2 } as const;
+const workerWord = { THREAD_ID: 0, EPOCH: 1 } as const;
 
-export const IO_SLEEP_WORD: number = IO_ASLEEP_OFFSET / 4;
+const ended = { CLOSED: 1, CRASHED: 2 } as const;
 
-/** Counters of the io worker, as indices of 8-byte columns. */
-export const registryCounter = {
-  ACCEPTED: 8,
-  CONNECTED: 9,
-  REFUSED: 10,
-  CLOSED: 11,
-  IGNORED_FRAMES: 12,
-  READ_PAUSES: 13,
-  TURNS: 14,
-} as const;
-export type RegistryCounter = (typeof registryCounter)[keyof typeof registryCounter];
+const NO_THREAD = -1;
 
 export class Registry {
   readonly memory: SharedMemory;
-  readonly #counters: Float64Array;
 
   constructor(memory: SharedMemory) {
     this.memory = memory;
-    this.#counters = new Float64Array(memory.buffer);
   }
 
-  static allocate(): Registry {
-    return new Registry(SharedMemory.allocate(REGISTRY_BYTES));
+  static allocate(spawnerThreadId: number): Registry {
+    const registry = new Registry(SharedMemory.allocate(REGISTRY_BYTES));
+    registry.memory.store(registryWord.SPAWNER, spawnerThreadId);
+    for (let worker = 0; worker < MAX_IO_WORKERS; worker++) registry.noteEnded(worker);
+    return registry;
   }
 
-  static laneSleepWord(lane: number): number {
-    return (LANES_OFFSET + lane * LANE_BYTES) / 4;
-  }
-
-  get epoch(): number {
-    return this.memory.load(registryWord.EPOCH);
-  }
-
-  startEpoch(): void {
-    this.memory.add(registryWord.EPOCH, 1);
-  }
-
-  /** A number for a server or a client that no other server or client of this reactor has. */
+  /** A number that no other server, client or attempt of this reactor has. */
   nextId(): number {
     return this.memory.add(registryWord.NEXT_ID, 1) + 1;
   }
 
-  get ioThreadId(): number {
-    return this.memory.load(registryWord.IO_THREAD_ID);
+  get isEnded(): boolean {
+    return this.memory.load(registryWord.ENDED) !== 0;
   }
 
-  set ioThreadId(threadId: number) {
-    this.memory.store(registryWord.IO_THREAD_ID, threadId);
+  get wasClosed(): boolean {
+    return this.memory.load(registryWord.ENDED) === ended.CLOSED;
   }
 
-  setLaneThread(lane: number, threadId: number): void {
-    this.memory.store(Registry.laneSleepWord(lane) + 1, threadId);
+  end(how: 'closed' | 'crashed'): void {
+    this.memory.store(registryWord.ENDED, how === 'closed' ? ended.CLOSED : ended.CRASHED);
   }
 
-  noteLaneProgress(lane: number): void {
-    this.memory.add(Registry.laneSleepWord(lane) + 2, 1);
+  get spawnerThreadId(): number {
+    return this.memory.load(registryWord.SPAWNER);
   }
 
-  count(counter: RegistryCounter, by = 1): void {
-    (this.#counters[counter] as number) += by;
+  noteStarted(worker: number, threadId: number): void {
+    this.memory.add(wordOf(worker) + workerWord.EPOCH, 1);
+    this.memory.store(wordOf(worker) + workerWord.THREAD_ID, threadId);
   }
 
-  counter(counter: RegistryCounter): number {
-    return this.#counters[counter] as number;
+  noteEnded(worker: number): void {
+    this.memory.store(wordOf(worker) + workerWord.THREAD_ID, NO_THREAD);
   }
+
+  /** The thread that is io worker `worker` now, or undefined. */
+  threadIdOf(worker: number): number | undefined {
+    const threadId = this.memory.load(wordOf(worker) + workerWord.THREAD_ID);
+    return threadId === NO_THREAD ? undefined : threadId;
+  }
+
+  /** How often io worker `worker` has been started. */
+  epochOf(worker: number): number {
+    return this.memory.load(wordOf(worker) + workerWord.EPOCH);
+  }
+}
+
+function wordOf(worker: number): number {
+  return (WORKERS_OFFSET + worker * WORKER_BYTES) / 4;
 }

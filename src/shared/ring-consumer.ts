@@ -38,7 +38,6 @@ export class RingConsumer {
   #header = 0;
   #payloadStart = 0;
   #growing = false;
-  #progress = 0;
 
   constructor(memory: SharedMemory) {
     this.memory = memory;
@@ -84,15 +83,8 @@ export class RingConsumer {
   /** Gives the space of the piece back, unless its record may still grow: then `next` does, later. */
   release(): void {
     if (this.#growing) return;
-    if (this.#progress !== 0) this.progress(0);
     this.#consumed = this.#cursor;
     this.memory.store(ringWord.CONSUMED, this.#consumed);
-  }
-
-  /** Says that `messages` of the current record are done. */
-  progress(messages: number): void {
-    this.#progress = messages;
-    this.memory.store(ringWord.PROGRESS, messages);
   }
 
   /** True if the producer waits for as much space as is free by now: then ring its doorbell. */
@@ -111,6 +103,11 @@ export class RingConsumer {
   /** Bytes between what `next` has handed out and the position: 0 is there, less is beyond. */
   distanceTo(position: number): number {
     return (position - this.#cursor) | 0;
+  }
+
+  /** The position up to which space has been given back. */
+  get consumedPosition(): number {
+    return this.#consumed;
   }
 
   /** True if nothing has been published that `next` has not handed out. */

@@ -2,18 +2,16 @@
  * A ring: bytes that one thread produces and one other thread consumes.
  *
  * ```
- *  byte 0                128               256               384               512                  512 + capacity
- *  +-----------------+-----------------+-----------------+-----------------+---------------------------+
- *  | PRODUCED        | CONSUMED        | SPACE_WANTED    | PROGRESS        | data ...                  |
- *  +-----------------+-----------------+-----------------+-----------------+---------------------------+
- *    by the producer   by the consumer   by the producer   by the consumer   records
+ *  byte 0                128               256               384                  384 + capacity
+ *  +-----------------+-----------------+-----------------+---------------------------+
+ *  | PRODUCED        | CONSUMED        | SPACE_WANTED    | data ...                  |
+ *  +-----------------+-----------------+-----------------+---------------------------+
+ *    by the producer   by the consumer   by the producer   records
  * ```
  *
  * - PRODUCED: position behind the last byte that the consumer may read.
  * - CONSUMED: position up to which the producer may overwrite.
  * - SPACE_WANTED: 0, or the number of free bytes from which on the producer wants its doorbell rung.
- * - PROGRESS: how many messages of the record at CONSUMED are done. It returns to 0 *before* CONSUMED moves on, so that
- *   whoever takes over from a dead consumer may see a message twice, but never skips one.
  *
  * Every control word has 128 bytes to itself (two cache lines: processors prefetch them in pairs).
  *
@@ -38,13 +36,13 @@
  * starts at the next multiple of 8. The consumer gives a growing record's space back when a later record has begun.
  *
  * Order of publication: payload, header, PRODUCED (store-release). A producer that dies in between leaves bytes behind
- * PRODUCED that nobody will ever see. A consumer that dies leaves CONSUMED and PROGRESS where it was.
+ * PRODUCED that nobody will ever see. A consumer that dies leaves CONSUMED where it was.
  */
 
 /** Control words, as indices of 32-bit words. */
-export const ringWord = { PRODUCED: 0, CONSUMED: 32, SPACE_WANTED: 64, PROGRESS: 96 } as const;
+export const ringWord = { PRODUCED: 0, CONSUMED: 32, SPACE_WANTED: 64 } as const;
 
-export const RING_DATA_OFFSET = 512;
+export const RING_DATA_OFFSET = 384;
 
 export const RECORD_HEADER_BYTES = 16;
 export const RECORD_ALIGNMENT = 8;

@@ -11,7 +11,7 @@ import {
   recordWord,
   ringWord,
 } from './ring-layout.js';
-import type { SharedMemory } from './shared-memory.js';
+import { type Credit, NOT_OPEN, type Publication, type SharedMemory } from './shared-memory.js';
 
 /**
  * The writing end of a ring (ring-layout.ts has the picture and the rules). Exactly one thread may use it.
@@ -36,8 +36,20 @@ export class RingProducer {
   #generation = 0;
   #length = 0;
   #claimed = 0;
+  readonly #publication: Publication = {
+    header: 0,
+    producedWord: ringWord.PRODUCED,
+    kindWord: 0,
+    slot: 0,
+    generation: 0,
+    length: 0,
+    produced: 0,
+  };
+  readonly #beforeReuse: ((consumed: number) => void) | undefined;
 
-  constructor(memory: SharedMemory) {
+  /** @param beforeReuse called before space up to a position is written to again */
+  constructor(memory: SharedMemory, beforeReuse?: (consumed: number) => void) {
+    this.#beforeReuse = beforeReuse;
     this.memory = memory;
     this.capacity = memory.byteLength - RING_DATA_OFFSET;
     this.maxPayload = maxPayloadBytes(this.capacity);
@@ -90,16 +102,39 @@ export class RingProducer {
   /** Makes what was claimed or extended visible to the consumer. */
   publish(): void {
     const { memory } = this;
-    this.#length += this.#claimed;
-    const header = this.#wordAt(this.#record);
-    if (this.#length === this.#claimed) {
-      memory.write(header + recordWord.KIND, this.#kindWord);
-      memory.write(header + recordWord.SLOT, this.#slot);
-      memory.write(header + recordWord.GENERATION, this.#generation);
+    const { header, kindWord, slot, generation, length, produced } = this.#complete();
+    if (length === this.#claimed) {
+      memory.write(header + recordWord.KIND, kindWord);
+      memory.write(header + recordWord.SLOT, slot);
+      memory.write(header + recordWord.GENERATION, generation);
     }
-    memory.write(header + recordWord.LENGTH, this.#length);
-    this.#produced = (this.#payloadStart() + this.#length) | 0;
-    memory.store(ringWord.PRODUCED, this.#produced);
+    memory.write(header + recordWord.LENGTH, length);
+    memory.store(ringWord.PRODUCED, produced);
+    this.#published(length);
+  }
+
+  /**
+   * The same for bytes under a connection's credit, which it charges. Returns what was buffered before, or NOT_OPEN: then
+   * nothing has been published.
+   */
+  publishCharged(credit: Credit, bytes: number): number {
+    const publication = this.#complete();
+    const before = this.memory.publishCharged(publication, credit, bytes);
+    if (before === NOT_OPEN) this.#record = -1;
+    else this.#published(publication.length);
+    return before;
+  }
+
+  /** The same for bytes that have been charged, and that a ledger counts until they are published. */
+  publishTaking(ledger: SharedMemory, word: number, bytes: number): void {
+    const publication = this.#complete();
+    this.memory.publishTaking(publication, ledger, word, bytes);
+    this.#published(publication.length);
+  }
+
+  /** The position behind what has been published. */
+  get produced(): number {
+    return this.#produced;
   }
 
   /**
@@ -108,7 +143,7 @@ export class RingProducer {
    */
   wantSpace(bytes: number): boolean {
     this.memory.store(ringWord.SPACE_WANTED, bytes);
-    this.#consumed = this.memory.load(ringWord.CONSUMED);
+    this.noteConsumed();
     return this.#free() >= bytes;
   }
 
@@ -119,14 +154,35 @@ export class RingProducer {
 
   /** Bytes that the consumer has not given back, as of now. */
   usedBytes(): number {
+    return (this.#produced - this.memory.load(ringWord.CONSUMED)) | 0;
+  }
+
+  /** Looks how far the consumer has come. */
+  noteConsumed(): void {
     this.#consumed = this.memory.load(ringWord.CONSUMED);
-    return (this.#produced - this.#consumed) | 0;
+    this.#beforeReuse?.(this.#consumed);
   }
 
   #hasRoomUpTo(position: number): boolean {
     if (((position - this.#consumed) | 0) <= this.capacity) return true;
-    this.#consumed = this.memory.load(ringWord.CONSUMED);
+    this.noteConsumed();
     return ((position - this.#consumed) | 0) <= this.capacity;
+  }
+
+  #complete(): Publication {
+    const publication = this.#publication;
+    publication.header = this.#wordAt(this.#record);
+    publication.kindWord = this.#kindWord;
+    publication.slot = this.#slot;
+    publication.generation = this.#generation;
+    publication.length = this.#length + this.#claimed;
+    publication.produced = (this.#payloadStart() + publication.length) | 0;
+    return publication;
+  }
+
+  #published(length: number): void {
+    this.#length = length;
+    this.#produced = this.#publication.produced;
   }
 
   #free(): number {

@@ -358,7 +358,7 @@ describe('the reason of a close', () => {
 
   it("is 'io-worker-crash' when the thread that held the socket has died", async () => {
     const started = next<[Worker]>(process, 'worker');
-    const reactor = await own.spawn();
+    const reactor = await own.spawn({ respawn: false });
     const [ioWorker] = await started;
     const failed = next(reactor, 'error');
     const server = await reactor.listen({ host: HOST, port: 0 });
@@ -392,6 +392,18 @@ describe('the reason of a close', () => {
     const { detail } = await witness.closesWith('server-close', stage);
     await peer.count().gone;
     expectUnsent(detail.unsentBytes, peer.received, 22 + 12 * (MIB + 6));
+  });
+
+  it("is 'orphaned' when the thread that got the events has left and no other one comes in time", async () => {
+    const server = await stage.listen({ dispatch: 'balance', orphanTimeoutMs: 20 });
+    await server.subscribe();
+    const [connection, peer] = await Promise.all([nextConnection(server), stage.connectRaw(server.address.port)]);
+    const end = closed(connection);
+    await server.unsubscribe();
+    expect(connection.state).to.equal('open');
+    expect((await end).reason).to.equal('orphaned');
+    reached.add('orphaned');
+    await peer.read().gone;
   });
 
   it('has been every one of closeReasons in the tests above', () => {

@@ -19,7 +19,7 @@ describe('the io worker crashes', () => {
   /** A reactor, and the thread that a test may terminate. */
   async function spawn(options: SpawnOptions = {}): Promise<{ reactor: Reactor; ioWorker: Worker }> {
     const started = next<[Worker]>(process, 'worker');
-    const reactor = await own.spawn(options);
+    const reactor = await own.spawn({ respawn: false, ...options });
     const [ioWorker] = await started;
     return { reactor, ioWorker };
   }
@@ -130,10 +130,8 @@ describe('the io worker crashes', () => {
     await Promise.all([nextConnection(server), own.connectRaw(server.address.port)]);
     await client.connect({ host: HOST, port: raw.port });
     const closing = [server.close({ drainMs: 60_000 }), client.close({ drainMs: 60_000 }), reactor.close()];
-    const failed = crashed(reactor);
     void ioWorker.terminate();
     await Promise.all(closing);
-    await failed;
   });
 
   it('and the messages that it had received before still arrive, in order, in front of close', async () => {

@@ -10,6 +10,8 @@ const settings: SlotSettings = {
   maxMessageBytes: 500,
   codec: codecTrait.FRAME,
   dropOnOverflow: false,
+  borrowed: false,
+  allowHalfOpen: false,
 };
 
 function makeSlots(count: number): Slots<string> {

@@ -107,7 +107,9 @@ const checks: readonly CheckCase[] = [
     check: untyped(checkSpawn),
     required: {},
     options: {
-      ioWorkers: { good: [1], bad: [0, 2, '1', null, true], allowed: 'one of 1' },
+      ioWorkers: integer(1, 32),
+      respawn: flag,
+      stallAfterMs: integer(10, DAY_MS),
       maxConnections: integer(1, 2 ** 21),
       commandRingBytes: ringBytes,
       eventRingBytes: ringBytes,
@@ -119,7 +121,18 @@ const checks: readonly CheckCase[] = [
     call: 'listen()',
     check: untyped(checkListen),
     required: { port: 8080 },
-    options: { ...connection, host: text, port: integer(0, 65_535), backlog: integer(1, 65_535) },
+    options: {
+      ...connection,
+      host: text,
+      port: integer(0, 65_535),
+      backlog: integer(1, 65_535),
+      dispatch: {
+        good: ['owner', 'balance', 'all'],
+        bad: ['', 'Owner', 'any', null, 1],
+        allowed: "one of 'owner', 'balance', 'all'",
+      },
+      orphanTimeoutMs: integer(0, DAY_MS),
+    },
   },
   { name: 'checkClient()', call: 'client()', check: untyped(checkClient), required: {}, options: connection },
   {

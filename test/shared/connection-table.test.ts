@@ -16,6 +16,8 @@ const settings: SlotSettings = {
   maxMessageBytes: 500,
   codec: codecTrait.FRAME,
   dropOnOverflow: false,
+  borrowed: false,
+  allowHalfOpen: false,
 };
 
 describe('ConnectionTable', () => {

@@ -12,6 +12,7 @@ const open: OpenEvent = {
   remoteFamily: 'IPv4',
   localAddress: '127.0.0.1',
   localPort: 80,
+  handedOver: false,
 };
 
 describe('OPEN', () => {
@@ -34,6 +35,7 @@ describe('OPEN', () => {
       open,
       { ...open, attempt: 0, remoteAddress: '::1', localAddress: 'fe80::1%eth0', remoteFamily: 'IPv6' },
       { ...open, origin: 2 ** 32 - 1, attempt: 2 ** 32 - 1, remotePort: 65_535, localPort: 65_535 },
+      { ...open, handedOver: true },
       { ...open, origin: 0, remotePort: 0, localPort: 0, remoteAddress: '', localAddress: '' },
     ];
     for (const event of events) expect(decodeOpen(encodeOpen(event))).to.deep.equal(event);
@@ -51,6 +53,7 @@ describe('OPEN', () => {
       remoteFamily: fc.constantFrom('IPv4' as const, 'IPv6' as const),
       localAddress: address,
       localPort: port,
+      handedOver: fc.boolean(),
     });
     fc.assert(
       fc.property(event, (value) => {

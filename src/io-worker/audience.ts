@@ -1,0 +1,87 @@
+import type { Dispatch } from '../shared/control-protocol.js';
+import { boardCounter, type StatusBoard } from '../shared/status-board.js';
+import type { EventLane } from './event-lane.js';
+import type { TcpConnection } from './tcp-connection.js';
+
+/**
+ * The threads that get the events of a server's or a client's connections, and the connections that are held because
+ * there is no such thread at present.
+ */
+export class Audience {
+  readonly #dispatch: Dispatch;
+  readonly #orphanTimeoutMs: number;
+  readonly #board: StatusBoard;
+  /** In the order in which they subscribed. */
+  readonly #lanes = new Set<EventLane>();
+  readonly #held = new Map<TcpConnection, NodeJS.Timeout | undefined>();
+
+  /** @param orphanTimeoutMs how long connections are held; 0: not at all */
+  constructor(dispatch: Dispatch, orphanTimeoutMs: number, board: StatusBoard) {
+    this.#dispatch = dispatch;
+    this.#orphanTimeoutMs = orphanTimeoutMs;
+    this.#board = board;
+  }
+
+  /** A thread that dies has its unfinished messages passed on. Where all get everything there is nothing to pass on. */
+  get passesOn(): boolean {
+    return this.#dispatch !== 'all';
+  }
+
+  get lanes(): ReadonlySet<EventLane> {
+    return this.#lanes;
+  }
+
+  /**
+   * Finds threads for a connection that has none, or holds it.
+   * @returns false if it is not held either: it ends
+   */
+  place(connection: TcpConnection): boolean {
+    if (this.#dispatch === 'all') for (const lane of this.#lanes) connection.input.attach(lane);
+    else {
+      const lane = this.#choose();
+      if (lane !== undefined) connection.input.attach(lane);
+    }
+    if (!connection.input.isHeld) return true;
+    if (this.#orphanTimeoutMs === 0) return false;
+    const timer = setTimeout(() => {
+      this.forget(connection);
+      connection.orphan();
+    }, this.#orphanTimeoutMs);
+    this.#held.set(connection, timer);
+    this.#board.count(boardCounter.HELD);
+    return true;
+  }
+
+  /** The thread gets events from now on; those that are held find their thread in it. */
+  add(lane: EventLane, connections: Iterable<TcpConnection>): void {
+    if (this.#lanes.has(lane)) return;
+    this.#lanes.add(lane);
+    for (const connection of [...this.#held.keys()]) {
+      this.forget(connection);
+      this.place(connection);
+    }
+    if (this.#dispatch !== 'all') return;
+    for (const connection of connections) if (!connection.input.isOn(lane)) connection.input.attach(lane);
+  }
+
+  remove(lane: EventLane): void {
+    this.#lanes.delete(lane);
+  }
+
+  /** The connection is over, or is being placed. */
+  forget(connection: TcpConnection): void {
+    if (!this.#held.has(connection)) return;
+    clearTimeout(this.#held.get(connection));
+    this.#held.delete(connection);
+    this.#board.count(boardCounter.HELD, -1);
+  }
+
+  #choose(): EventLane | undefined {
+    let chosen: EventLane | undefined;
+    for (const lane of this.#lanes) {
+      if (chosen === undefined || lane.connections < chosen.connections) chosen = lane;
+      if (this.#dispatch === 'owner') break;
+    }
+    return chosen;
+  }
+}

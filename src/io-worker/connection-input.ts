@@ -1,0 +1,370 @@
+import type { CloseReason } from '../shared/close-reason.js';
+import { type ConnectionAddresses, encodeOpen, eventKind, REDELIVERY_BYTES } from '../shared/event-record.js';
+import { FRAME_LENGTH_BYTES } from '../shared/frame-format.js';
+import { READ_BUFFER_BYTES } from '../shared/lane.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import { readU32 } from '../shared/shared-memory.js';
+import type { Decoder, DecoderSink } from './codec.js';
+import type { EventLane } from './event-lane.js';
+import { EventOutbox, type OutboxOwner } from './event-outbox.js';
+import type { RetainedInput } from './lane-trail.js';
+
+const EMPTY: Buffer = Buffer.alloc(0);
+
+/** What comes behind the input. */
+const tailEvent = { END: 1, WIND_DOWN: 2, CLOSE: 4 } as const;
+
+/** What an input tells its connection. */
+export interface InputOwner {
+  /** `count` messages have been received. */
+  onMessages(count: number): void;
+  /** All that was received has been decoded, and the end is next. */
+  onInputEnded(): void;
+  /** Bytes that have been decoded are not taken, or again: read no more. */
+  onBlocked(blocked: boolean): void;
+  onPing(body: Uint8Array): void;
+  /** A frame came that nobody here is interested in. */
+  onIgnored(): void;
+  /** The peer broke the rules, or the decoder is at fault. */
+  onBadInput(reason: CloseReason, error: ReactorError): void;
+  /** The application has heard of the end: nothing refers to the connection any more. */
+  onOver(): void;
+  messagesDone(): number;
+}
+
+/**
+ * The way from the socket to the event rings: decodes, hands the messages to the threads that get the connection's events,
+ * keeps what they have not finished, and passes it on when one of them leaves or dies.
+ *
+ * Usually that is one thread. There is none while the connection is held for one to come; and there are several for a server
+ * that dispatches to all.
+ */
+export class ConnectionInput implements OutboxOwner, DecoderSink {
+  readonly #at: { readonly slot: number; readonly generation: number };
+  readonly #owner: InputOwner;
+  readonly #decoder: Decoder;
+  readonly #addresses: ConnectionAddresses;
+  readonly #origin: number;
+  readonly #attempt: number;
+  /** False: each thread gets everything, and what one of them does not finish is not passed on. */
+  readonly #passesOn: boolean;
+
+  #outboxes: EventOutbox[] = [];
+  /** They have been told to leave and have not answered. */
+  #leaving: EventOutbox[] = [];
+  #announced = false;
+  /** Received and not decoded. */
+  #input: Buffer = EMPTY;
+  /** Not finished by the thread before. */
+  #unfinished: RetainedInput[] = [];
+  /** Messages decoded so far, as a counter that wraps. */
+  #messages = 0;
+  /** Between the first and the last piece of a long message. */
+  #partsLeft = 0;
+  /** What waits behind the input, and what of it has been told. */
+  #tail = 0;
+  #told = 0;
+  #closePayload: Buffer = EMPTY;
+  #pumping = false;
+  #blocked = true;
+  /** The peer broke the rules. */
+  #failed = false;
+  /** Up to this message, a thread that has died may have handled them. */
+  #suspectUpTo = 0;
+
+  constructor(
+    at: { readonly slot: number; readonly generation: number },
+    owner: InputOwner,
+    makeDecoder: (input: ConnectionInput) => Decoder,
+    about: { addresses: ConnectionAddresses; origin: number; attempt: number; passesOn: boolean },
+  ) {
+    this.#at = at;
+    this.#owner = owner;
+    this.#decoder = makeDecoder(this);
+    this.#addresses = about.addresses;
+    this.#origin = about.origin;
+    this.#attempt = about.attempt;
+    this.#passesOn = about.passesOn;
+  }
+
+  /** No thread gets its events. */
+  get isHeld(): boolean {
+    return this.#outboxes.length === 0;
+  }
+
+  /** A thread that has been asked to leave is still at work on what it got. */
+  get isLeaving(): boolean {
+    return this.#leaving.length > 0;
+  }
+
+  get isOnCrowdedLane(): boolean {
+    return this.#outboxes.some(({ lane }) => lane.isCrowded);
+  }
+
+  isOn(lane: EventLane): boolean {
+    return this.#outboxes.some((outbox) => outbox.lane === lane);
+  }
+
+  /** A thread gets the events from now on: first all that its predecessor has not finished. */
+  attach(lane: EventLane): void {
+    const outbox = new EventOutbox(lane, this.#at, this, this.#passesOn, !this.#passesOn && this.#partsLeft > 0);
+    this.#outboxes.push(outbox);
+    const handedOver = this.#announced;
+    const attempt = handedOver ? 0 : this.#attempt;
+    this.#announced = true;
+    outbox.event(eventKind.OPEN, encodeOpen({ ...this.#addresses, origin: this.#origin, attempt, handedOver }));
+    const unfinished = this.#unfinished;
+    this.#unfinished = [];
+    this.#announceRedelivery(outbox, unfinished);
+    for (const input of unfinished) outbox.resume(input);
+    for (const event of Object.values(tailEvent)) if ((this.#told & event) !== 0) this.#tell(outbox, event);
+    this.#pump();
+  }
+
+  /** Asks the thread to finish what it got. True: `released` follows. */
+  leave(lane: EventLane): boolean {
+    const outbox = this.#outboxes.find((each) => each.lane === lane);
+    // It has got everything already; what is left is its answer to CLOSE.
+    if (outbox === undefined || (this.#told & tailEvent.CLOSE) !== 0) return false;
+    this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
+    this.#leaving.push(outbox);
+    outbox.event(eventKind.LEAVE, EMPTY);
+    this.#updateBlocked();
+    return true;
+  }
+
+  /** The thread has finished what it wanted to. */
+  released(lane: EventLane): boolean {
+    const outbox = this.#leaving.find((each) => each.lane === lane);
+    if (outbox === undefined) return false;
+    lane.noteConsumed();
+    this.#leaving = this.#leaving.filter((each) => each !== outbox);
+    this.#takeBack(outbox, false);
+    return true;
+  }
+
+  /** The thread is dead, and its lane has been retired. True if it had to do with this connection. */
+  laneDied(lane: EventLane): boolean {
+    const outbox = [...this.#outboxes, ...this.#leaving].find((each) => each.lane === lane);
+    if (outbox === undefined) return false;
+    this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
+    this.#leaving = this.#leaving.filter((each) => each !== outbox);
+    this.#takeBack(outbox, true);
+    this.#updateBlocked();
+    return true;
+  }
+
+  /** The thread's application has heard of the close. */
+  closeDone(lane: EventLane): void {
+    const outbox = this.#outboxes.find((each) => each.lane === lane);
+    if (outbox === undefined || (this.#told & tailEvent.CLOSE) === 0) return;
+    this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
+    outbox.close();
+    if (this.#outboxes.length === 0) this.#owner.onOver();
+  }
+
+  /** The application has done with all it got. */
+  settled(lane: EventLane): void {
+    this.#outboxes.find((each) => each.lane === lane)?.trim();
+  }
+
+  /** The thread has handled all there was and would end the connection now. True: so would all others that get its events. */
+  woundDown(lane: EventLane): boolean {
+    for (const outbox of this.#outboxes) if (outbox.lane === lane) outbox.isWoundDown = true;
+    return this.#outboxes.every((outbox) => outbox.isWoundDown);
+  }
+
+  // ---- what happens to the connection ----
+
+  received(bytes: Uint8Array, length: number): void {
+    const decoded = this.#canDeliver() && this.#input.length === 0 ? this.#decode(bytes, length) : 0;
+    if (decoded < length) {
+      const rest = bytes.subarray(decoded, length);
+      this.#input = this.#input.length === 0 ? Buffer.from(rest) : Buffer.concat([this.#input, rest]);
+    }
+    this.#updateBlocked();
+  }
+
+  ended(): void {
+    this.#raise(tailEvent.END);
+  }
+
+  windDown(): void {
+    this.#raise(tailEvent.WIND_DOWN);
+  }
+
+  closed(payload: Buffer): void {
+    this.#closePayload = payload;
+    this.#raise(tailEvent.CLOSE);
+  }
+
+  // ---- the decoder's ----
+
+  frames(bytes: Uint8Array, start: number, end: number, count: number): boolean {
+    return this.#deliver(eventKind.MESSAGES, count, bytes, start, end);
+  }
+
+  chunk(bytes: Uint8Array, start: number, end: number): boolean {
+    return this.#deliver(eventKind.CHUNK, 1, bytes, start, end);
+  }
+
+  partFirst(length: number, bytes: Uint8Array, start: number, end: number): boolean {
+    if (!this.#deliver(eventKind.PART_FIRST, 1, bytes, start, end, length)) return false;
+    this.#partsLeft = length - (end - start);
+    return true;
+  }
+
+  part(bytes: Uint8Array, start: number, end: number): boolean {
+    if (!this.#deliver(eventKind.PART, 0, bytes, start, end)) return false;
+    this.#partsLeft -= end - start;
+    return true;
+  }
+
+  ping(bytes: Uint8Array, start: number, end: number): void {
+    this.#owner.onPing(bytes.subarray(start, end));
+  }
+
+  ignored(): void {
+    this.#owner.onIgnored();
+  }
+
+  /** What is left undecoded is dropped. */
+  fail(reason: CloseReason, error: ReactorError): void {
+    this.#failed = true;
+    this.#input = EMPTY;
+    this.#owner.onBadInput(reason, error);
+  }
+
+  // ---- the outboxes' ----
+
+  messagesDone(): number {
+    return this.#owner.messagesDone();
+  }
+
+  onUnblocked(): void {
+    this.#pump();
+  }
+
+  // ----
+
+  #canDeliver(): boolean {
+    return this.#outboxes.length > 0 && !this.#outboxes.some((outbox) => outbox.isBlocked);
+  }
+
+  #deliver(kind: number, count: number, bytes: Uint8Array, start: number, end: number, prefix?: number): boolean {
+    if (!this.#canDeliver()) return false;
+    this.#messages = (this.#messages + count) | 0;
+    for (const outbox of this.#outboxes) outbox.input(kind, this.#messages, bytes, start, end, prefix);
+    if (count > 0) this.#owner.onMessages(count);
+    return true;
+  }
+
+  #raise(event: number): void {
+    this.#tail |= event;
+    this.#pump();
+  }
+
+  /** Decodes what waits as far as it is taken, then tells what is behind it. */
+  #pump(): void {
+    // What comes up while it runs (bad input closes the connection) takes its place behind.
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#input.length > 0 && this.#canDeliver()) {
+      // Not more at once than one read would bring: that is sure to fit a record.
+      const decoded = this.#decode(this.#input, Math.min(this.#input.length, READ_BUFFER_BYTES));
+      this.#input = this.#failed ? EMPTY : this.#input.subarray(decoded);
+    }
+    for (const event of Object.values(tailEvent)) {
+      if (this.#input.length > 0 || this.#outboxes.length === 0 || (this.#tail & event) === 0) continue;
+      if (event === tailEvent.END) this.#owner.onInputEnded();
+      this.#tail &= ~event;
+      this.#told |= event;
+      for (const outbox of this.#outboxes) this.#tell(outbox, event);
+    }
+    this.#pumping = false;
+    this.#updateBlocked();
+  }
+
+  #tell(outbox: EventOutbox, event: number): void {
+    if (event === tailEvent.END) outbox.event(eventKind.END, EMPTY);
+    else if (event === tailEvent.WIND_DOWN) outbox.event(eventKind.WIND_DOWN, EMPTY);
+    else outbox.event(eventKind.CLOSE, this.#closePayload);
+  }
+
+  /** Whatever a peer sends, and whatever defect it may uncover, ends this connection at worst. */
+  #decode(bytes: Uint8Array, length: number): number {
+    try {
+      const decoded = this.#decoder.decode(bytes, 0, length);
+      if (this.#failed) return length;
+      if (decoded < length && this.#canDeliver()) throw new Error('It left bytes that nobody waits for');
+      return decoded;
+    } catch (error) {
+      this.fail('protocol-error', new ReactorError('ERR_REACTOR_INTERNAL', 'The decoder failed', { cause: error }));
+      return length;
+    }
+  }
+
+  #updateBlocked(): void {
+    const blocked = this.#input.length > 0 || !this.#canDeliver();
+    if (blocked === this.#blocked) return;
+    this.#blocked = blocked;
+    this.#owner.onBlocked(blocked);
+  }
+
+  #takeBack(outbox: EventOutbox, died: boolean): void {
+    const unfinished = outbox.close();
+    if (!this.#passesOn) return;
+    for (const input of unfinished) {
+      this.#unfinished.push(this.#withoutDone(input));
+      // If it left of its own will it has not touched what it did not finish.
+      if (died && input.wasDelivered) this.#suspectUpTo = input.upTo;
+    }
+  }
+
+  /** Cuts off the messages of a record that are done. */
+  #withoutDone(input: RetainedInput): RetainedInput {
+    if (input.kind !== eventKind.MESSAGES) return input;
+    let start = 0;
+    for (let left = countFrames(input.payload) - ((input.upTo - this.messagesDone()) | 0); left > 0; left--) {
+      start = frameEnd(input.payload, start);
+    }
+    return { ...input, payload: input.payload.subarray(start) };
+  }
+
+  #announceRedelivery(outbox: EventOutbox, unfinished: readonly RetainedInput[]): void {
+    let count = 0;
+    for (const { kind, payload, upTo } of unfinished) {
+      if (((upTo - this.#suspectUpTo) | 0) > 0) break;
+      if (kind === eventKind.MESSAGES) count += countFrames(payload);
+      else if (kind !== eventKind.PART) count++;
+    }
+    if (count === 0) return;
+    const payload = Buffer.alloc(REDELIVERY_BYTES);
+    payload.writeUInt32LE(count);
+    outbox.event(eventKind.REDELIVERY, payload);
+  }
+
+  /** What the peer would have left incomplete if it ended now. */
+  incomplete(): string | undefined {
+    return this.#decoder.incomplete();
+  }
+
+  /** Nobody will hear of its end. */
+  abandon(): void {
+    for (const outbox of [...this.#outboxes, ...this.#leaving]) outbox.close();
+    this.#outboxes = [];
+    this.#leaving = [];
+    this.#unfinished = [];
+    this.#input = EMPTY;
+  }
+}
+
+function frameEnd(payload: Uint8Array, start: number): number {
+  return start + FRAME_LENGTH_BYTES + readU32(payload, start);
+}
+
+function countFrames(payload: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at < payload.length; at = frameEnd(payload, at)) count++;
+  return count;
+}

@@ -1,0 +1,104 @@
+import type { CloseReason } from '../shared/close-reason.js';
+import type { ConnectionSettings, ListenRequest } from '../shared/control-protocol.js';
+import { eventKind } from '../shared/event-record.js';
+import type { StatusBoard } from '../shared/status-board.js';
+import type { Acceptor } from './acceptor.js';
+import { Audience } from './audience.js';
+import type { EventLane } from './event-lane.js';
+import type { TcpConnection } from './tcp-connection.js';
+
+const NOTHING: Buffer = Buffer.alloc(0);
+
+/** The server or client that connections belong to. */
+export class Origin {
+  readonly id: number;
+  readonly settings: ConnectionSettings;
+  readonly audience: Audience;
+  readonly connections: Set<TcpConnection> = new Set();
+  /** What a server listens with. */
+  readonly request: ListenRequest | undefined;
+  acceptor: Acceptor | undefined;
+  /** Who hears of a server's end. */
+  readonly #interested = new Set<EventLane>();
+  /** Those who wait for a thread to have left. */
+  #departures: { readonly lane: EventLane; left: number; readonly resolve: () => void }[] = [];
+
+  private constructor(id: number, settings: ConnectionSettings, audience: Audience, request?: ListenRequest) {
+    this.id = id;
+    this.settings = settings;
+    this.audience = audience;
+    this.request = request;
+  }
+
+  static server(request: ListenRequest, board: StatusBoard): Origin {
+    const audience = new Audience(request.dispatch, request.orphanTimeoutMs, board);
+    return new Origin(request.server, request.connection, audience, request);
+  }
+
+  /** A client's connections belong to the thread that made them: without it they end. */
+  static client(id: number, settings: ConnectionSettings, lane: EventLane, board: StatusBoard): Origin {
+    const origin = new Origin(id, settings, new Audience('owner', 0, board));
+    origin.audience.add(lane, origin.connections);
+    return origin;
+  }
+
+  /** Nothing refers to it: a client that has no connections. */
+  get isUnused(): boolean {
+    return this.request === undefined && this.connections.size === 0;
+  }
+
+  inform(lane: EventLane): void {
+    this.#interested.add(lane);
+  }
+
+  subscribe(lane: EventLane): void {
+    this.inform(lane);
+    this.audience.add(lane, this.connections);
+  }
+
+  /** Resolves when the thread has handed over all its connections. */
+  unsubscribe(lane: EventLane): Promise<void> {
+    this.audience.remove(lane);
+    let left = 0;
+    for (const connection of this.connections) if (connection.input.leave(lane)) left++;
+    if (left === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#departures.push({ lane, left, resolve }));
+  }
+
+  /** A thread that is leaving has handed over one of its connections. */
+  noteReleased(lane: EventLane): void {
+    const departure = this.#departures.find((each) => each.lane === lane);
+    if (departure === undefined) return;
+    departure.left--;
+    if (departure.left === 0) this.#depart(departure);
+  }
+
+  #depart(departure: { readonly resolve: () => void }): void {
+    this.#departures = this.#departures.filter((each) => each !== departure);
+    departure.resolve();
+  }
+
+  /** The thread is dead. */
+  laneDied(lane: EventLane): void {
+    this.audience.remove(lane);
+    this.#interested.delete(lane);
+    for (const connection of this.connections) connection.laneDied(lane);
+    for (const departure of this.#departures) if (departure.lane === lane) this.#depart(departure);
+  }
+
+  /** Lets every connection finish what it has in hand; after the deadline closes what is left. */
+  async windDown(reason: CloseReason, drainMs: number): Promise<void> {
+    this.acceptor?.stop();
+    const connections = [...this.connections];
+    const deadline = setTimeout(() => {
+      for (const connection of connections) connection.destroy(reason);
+    }, drainMs);
+    await Promise.all(connections.map((connection) => connection.windDown(reason)));
+    clearTimeout(deadline);
+  }
+
+  /** Tells the threads that a server is closed. */
+  announceEnd(): void {
+    for (const lane of this.#interested) lane.notices.send(eventKind.SERVER_CLOSED, this.id, 0, NOTHING);
+  }
+}

@@ -1,0 +1,116 @@
+import type { SleepWord } from '../shared/doorbell.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import type { AppLane } from './app-lane.js';
+
+/** Turns without an event before this thread goes to sleep. */
+const IDLE_TURNS = 2;
+/** How long one turn may hand out events before timers and other I/O of this thread get their turn. */
+const TURN_MS = 2;
+
+/**
+ * When this thread looks at its lanes, one to each io worker. While there are events, turns follow each other with
+ * setImmediate; after a few idle ones the thread sleeps until an io worker rings.
+ */
+export class AppLoop {
+  readonly #sleepWord: SleepWord;
+  readonly #lanes = new Set<AppLane>();
+  #immediate: NodeJS.Immediate | undefined;
+  #idleTurns = 0;
+  #running = false;
+
+  constructor(sleepWord: SleepWord) {
+    this.#sleepWord = sleepWord;
+  }
+
+  add(lane: AppLane): void {
+    this.#lanes.add(lane);
+    this.wake();
+  }
+
+  remove(lane: AppLane): void {
+    this.#lanes.delete(lane);
+    if (this.#lanes.size > 0) return;
+    clearImmediate(this.#immediate);
+    this.#immediate = undefined;
+  }
+
+  /** There may be something to do. */
+  wake(): void {
+    this.#idleTurns = 0;
+    if (this.#immediate !== undefined || this.#lanes.size === 0) return;
+    this.#sleepWord.awake();
+    this.#schedule();
+  }
+
+  /** The doorbell rang: this is already a turn of its own. */
+  rung(): void {
+    this.#idleTurns = 0;
+    if (this.#immediate === undefined && this.#lanes.size > 0 && !this.#running) this.#turn();
+  }
+
+  /**
+   * Hands out events without a turn of the event loop; if there are none, blocks the thread until there are. Returns how many
+   * there were.
+   */
+  pollSync(timeoutMs: number): number {
+    if (this.#running) {
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', 'pollSync() cannot be called from a handler of an event');
+    }
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const events = this.#run();
+      const left = deadline - performance.now();
+      if (events > 0 || left <= 0) return events;
+      this.#sleepWord.announcePark();
+      if (this.#isIdle()) this.#sleepWord.park(left);
+      else this.#sleepWord.awake();
+    }
+  }
+
+  readonly #turn = (): void => {
+    this.#immediate = undefined;
+    let completed = false;
+    try {
+      this.#idleTurns = this.#run() > 0 ? 0 : this.#idleTurns + 1;
+      completed = true;
+    } finally {
+      const mayRest = completed && this.#idleTurns >= IDLE_TURNS;
+      if (this.#lanes.size > 0 && !(mayRest && this.#fallAsleep())) this.#schedule();
+    }
+  };
+
+  #run(): number {
+    const deadline = performance.now() + TURN_MS;
+    let events = 0;
+    this.#running = true;
+    try {
+      for (const lane of this.#lanes) {
+        events += lane.run(deadline);
+        // The others come first the next time: a busy lane must not keep them from their turn.
+        if (this.#lanes.size > 1 && performance.now() > deadline) {
+          if (this.#lanes.delete(lane)) this.#lanes.add(lane);
+          break;
+        }
+      }
+    } finally {
+      this.#running = false;
+    }
+    return events;
+  }
+
+  #schedule(): void {
+    this.#immediate ??= setImmediate(this.#turn);
+  }
+
+  #isIdle(): boolean {
+    for (const lane of this.#lanes) if (!lane.isIdle()) return false;
+    return true;
+  }
+
+  #fallAsleep(): boolean {
+    this.#sleepWord.announceSleep();
+    if (this.#isIdle()) return true;
+    this.#sleepWord.awake();
+    return false;
+  }
+}

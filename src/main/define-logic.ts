@@ -1,0 +1,39 @@
+import type { CloseReason } from '../shared/close-reason.js';
+import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
+import type { Reactor } from './reactor.js';
+import type { TcpConnection } from './tcp-connection.js';
+import type { TcpServer } from './tcp-server.js';
+
+/** What a logic module knows of its surroundings. */
+export interface LogicContext {
+  /** This thread's own. */
+  readonly reactor: Reactor;
+  /** The server that the pool was started for. */
+  readonly server: TcpServer;
+  /** 0 to threads - 1; a thread that replaces another one has its number. */
+  readonly index: number;
+  /** What was given to `LogicPool.start` as `data`, cloned. */
+  readonly data: unknown;
+}
+
+/**
+ * What a pool's threads do. An error that is thrown in any of these, or a promise that rejects, is uncaught: it ends the thread, which is
+ * replaced, and its connections go to the others.
+ */
+export interface Logic {
+  /** Before the first connection. The pool waits for it. */
+  start?(context: LogicContext): void | Promise<void>;
+  /** A connection is this thread's from now on; `info.handedOver` if another thread had it before. */
+  onConnection?(connection: TcpConnection, info: ConnectionInfo): void;
+  /** A message is done when this returns; if the thread dies in it, another one gets it with `info.redelivered`. */
+  onMessage?(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
+  onDrain?(connection: TcpConnection): void;
+  onDisconnect?(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;
+  /** After the last one, when the pool closes. The pool waits for it. */
+  stop?(context: LogicContext): void | Promise<void>;
+}
+
+/** Types the default export of a module for `LogicPool.start`; it returns what it is given. */
+export function defineLogic(logic: Logic): Logic {
+  return logic;
+}

@@ -1,0 +1,307 @@
+import { MessageChannel, type MessagePort, type Transferable, threadId } from 'node:worker_threads';
+import * as comlink from 'comlink';
+import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import type { CloseReason } from '../shared/close-reason.js';
+import { ConnectionTable } from '../shared/connection-table.js';
+import {
+  type ControlResult,
+  type IoWorkerControl,
+  LANE_REQUEST,
+  type LaneRequest,
+  type LaneWelcome,
+} from '../shared/control-protocol.js';
+import { Doorbell } from '../shared/doorbell.js';
+import type { CloseEvent, OpenEvent } from '../shared/event-record.js';
+import { allocateLane, type LaneMemory, type LaneSizes } from '../shared/lane.js';
+import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
+import { RingConsumer } from '../shared/ring-consumer.js';
+import { RingProducer } from '../shared/ring-producer.js';
+import { SharedMemory } from '../shared/shared-memory.js';
+import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
+import { AppLane, type LaneListener } from './app-lane.js';
+import type { AppLoop } from './app-loop.js';
+import { CommandWriter } from './command-writer.js';
+import type { ConnectionContext } from './connection-host.js';
+import { surfaceErrors } from './surface.js';
+import { TcpConnection } from './tcp-connection.js';
+import type { TcpHost } from './tcp-host.js';
+
+type Methods = {
+  [K in keyof IoWorkerControl]: (...args: Parameters<IoWorkerControl[K]>) => ReturnType<IoWorkerControl[K]>;
+};
+/** What a call answers if it succeeds. */
+export type ControlValue<K extends keyof IoWorkerControl> = IoWorkerControl[K] extends (
+  ...args: never[]
+) => ControlResult<infer T>
+  ? T
+  : never;
+
+/** What a link needs of its reactor. */
+export interface LinkOwner {
+  readonly loop: AppLoop;
+  readonly sizes: LaneSizes;
+  readonly threadWords: SharedMemory;
+  hostOf(origin: number): TcpHost | undefined;
+  /** Connections have come or gone. */
+  onConnections(by: number): void;
+  onServerClosed(id: number): void;
+  /** Why a call is not answered. */
+  goneError(): ReactorError;
+  /** The io worker is gone, and all that it had told has been handed out. */
+  onLost(link: IoLink): void;
+}
+
+/** How the request for a lane gets to an io worker. */
+export type RequestLane = (request: LaneRequest, ports: readonly Transferable[]) => void | Promise<void>;
+
+/**
+ * This thread's way to one io worker, from the moment it has a lane until one of the two is gone: the lane, the connections that it
+ * brings, and calls.
+ */
+export class IoLink implements LaneListener {
+  readonly worker: number;
+  readonly board: StatusBoard;
+  readonly context: ConnectionContext;
+  readonly lane: AppLane;
+  readonly #laneIndex: number;
+  readonly #owner: LinkOwner;
+  readonly #ports: LinkPorts;
+  /** Connections whose events this thread gets. */
+  readonly #connections = new Map<number, TcpConnection>();
+  /** Others that wait for something. */
+  readonly #watched = new Map<number, TcpConnection[]>();
+  #lost = false;
+
+  private constructor(worker: number, owner: LinkOwner, ports: LinkPorts, memory: LaneMemory, welcome: LaneWelcome) {
+    this.worker = worker;
+    this.#owner = owner;
+    this.#ports = ports;
+    this.#laneIndex = welcome.lane;
+    const table = new ConnectionTable(new SharedMemory(welcome.table), welcome.firstGeneration);
+    this.board = new StatusBoard(new SharedMemory(welcome.board));
+    const doorbell = new Doorbell(this.board.memory, IO_SLEEP_WORD, () => ports.doorbell.postMessage(0));
+    const commands = new CommandWriter(
+      new RingProducer(new SharedMemory(memory.commands)),
+      table,
+      new SharedMemory(memory.ledger),
+      doorbell,
+      () => owner.loop.wake(),
+    );
+    this.lane = new AppLane(new RingConsumer(new SharedMemory(memory.events)), commands, () => doorbell.ring(), this);
+    this.context = {
+      worker,
+      lane: welcome.lane,
+      table,
+      commands,
+      watch: (connection) => this.#watch(connection),
+      release: (connection) => this.#release(connection),
+      info: (id) => this.call('info', id),
+    };
+    ports.doorbell.on('message', () => owner.loop.rung());
+    ports.doorbell.unref();
+    // Handed out first: what the io worker had put into the ring before it died.
+    ports.onClosed = () => this.#onPortsClosed();
+    owner.loop.add(this.lane);
+  }
+
+  /**
+   * Gets a lane. Rejects with ERR_REACTOR_TOO_MANY_THREADS, or ERR_REACTOR_IO_WORKER_CRASH if the io worker goes meanwhile.
+   */
+  static async join(worker: number, owner: LinkOwner, request: RequestLane): Promise<IoLink> {
+    const memory = allocateLane(owner.sizes, owner.threadWords);
+    const ports = new LinkPorts(() => owner.goneError());
+    ports.ref(true);
+    try {
+      const { doorbellPort, controlPort } = ports.theirs;
+      await request({ type: LANE_REQUEST, threadId, memory, doorbellPort, controlPort }, [doorbellPort, controlPort]);
+      const link = new IoLink(worker, owner, ports, memory, await ports.call('join'));
+      ports.ref(false);
+      return link;
+    } catch (error) {
+      ports.close();
+      throw error;
+    }
+  }
+
+  /** The io worker is gone, or this thread has left it. */
+  get isLost(): boolean {
+    return this.#lost;
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Calls the io worker. Rejects with its error, or with ERR_REACTOR_IO_WORKER_CRASH if it ends first. */
+  call<K extends keyof IoWorkerControl>(method: K, ...args: Parameters<IoWorkerControl[K]>): Promise<ControlValue<K>> {
+    return this.#ports.call(method, ...args);
+  }
+
+  /** Keeps the thread alive, or not. */
+  ref(referenced: boolean): void {
+    if (referenced) this.#ports.doorbell.ref();
+    else this.#ports.doorbell.unref();
+  }
+
+  /** Leaves the io worker. Returns at once. */
+  leave(): void {
+    this.#lost = true;
+    this.lane.stop();
+    this.#owner.loop.remove(this.lane);
+    this.#ports.close();
+  }
+
+  /** Tells every connection of this link that it is over, in place of an io worker that will not. */
+  endAll(reason: CloseReason): void {
+    const { table } = this.context;
+    // Nobody else changes the table any more.
+    table.closeAll();
+    const connections = [...this.#connections.values(), ...[...this.#watched.values()].flat()];
+    this.#owner.onConnections(-this.#connections.size);
+    this.#connections.clear();
+    this.#watched.clear();
+    for (const connection of connections) {
+      const { slot } = connection;
+      const event = { reason, unsentBytes: Math.max(0, table.buffered(slot)), counts: table.counts(slot) };
+      surfaceErrors(() => connection.receiveClose(event));
+    }
+  }
+
+  // ---- what the lane brings ----
+
+  connectionAt(slot: number, generation: number): TcpConnection | undefined {
+    const connection = this.#connections.get(slot);
+    return connection?.generation === generation ? connection : undefined;
+  }
+
+  onOpen(slot: number, generation: number, event: OpenEvent): void {
+    const host = this.#owner.hostOf(event.origin);
+    const connection = new TcpConnection(this.context, slot, generation, host, event);
+    this.#connections.set(slot, connection);
+    this.#owner.onConnections(1);
+    if (host === undefined) connection.destroy();
+    else host.onOpen(connection, event.attempt, { handedOver: event.handedOver });
+  }
+
+  onClose(slot: number, generation: number, event: CloseEvent): void {
+    const connection = this.connectionAt(slot, generation);
+    if (connection !== undefined) {
+      this.#connections.delete(slot);
+      this.#owner.onConnections(-1);
+      connection.receiveClose(event);
+    }
+    for (const watched of this.#takeWatched(slot, generation)) surfaceErrors(() => watched.receiveClose(event));
+  }
+
+  onAnswer(slot: number, generation: number, tell: (connection: TcpConnection) => void): void {
+    const connection = this.connectionAt(slot, generation);
+    if (connection !== undefined) tell(connection);
+    for (const watched of this.#watched.get(slot) ?? []) {
+      if (watched.generation === generation) surfaceErrors(() => tell(watched));
+    }
+  }
+
+  onServerClosed(id: number): void {
+    this.#owner.onServerClosed(id);
+  }
+
+  onProgress(position: number): void {
+    this.board.noteProgress(this.#laneIndex, position, Date.now());
+  }
+
+  // ----
+
+  #watch(connection: TcpConnection): void {
+    const { slot, generation } = connection;
+    this.#watched.set(slot, [...(this.#watched.get(slot) ?? []), connection]);
+    this.context.commands.watch(slot, generation);
+  }
+
+  #release(connection: TcpConnection): void {
+    const { slot, generation } = connection;
+    this.context.commands.released(slot, generation);
+    if (this.#connections.get(slot) !== connection) return;
+    this.#connections.delete(slot);
+    this.#owner.onConnections(-1);
+  }
+
+  #takeWatched(slot: number, generation: number): TcpConnection[] {
+    const watched = this.#watched.get(slot);
+    if (watched === undefined) return [];
+    const others = watched.filter((connection) => connection.generation !== generation);
+    if (others.length === 0) this.#watched.delete(slot);
+    else this.#watched.set(slot, others);
+    return watched.filter((connection) => connection.generation === generation);
+  }
+
+  #onPortsClosed(): void {
+    if (this.#lost) return;
+    this.#lost = true;
+    this.lane.drainThen(() => {
+      this.#owner.loop.remove(this.lane);
+      this.#owner.onLost(this);
+    });
+    this.#owner.loop.wake();
+  }
+}
+
+/** The two ports of a lane, and the calls that wait for an answer on them. */
+class LinkPorts {
+  readonly doorbell: MessagePort;
+  readonly theirs: { readonly doorbellPort: MessagePort; readonly controlPort: MessagePort };
+  readonly #controlPort: MessagePort;
+  readonly #control: comlink.Remote<Methods>;
+  readonly #calls = new Set<(error: ReactorError) => void>();
+  #closed = false;
+  onClosed: () => void = () => {};
+  /** What a call rejects with that is not answered. */
+  readonly #goneError: () => ReactorError;
+
+  constructor(goneError: () => ReactorError) {
+    this.#goneError = goneError;
+    const doorbell = new MessageChannel();
+    const control = new MessageChannel();
+    this.doorbell = doorbell.port1;
+    this.#controlPort = control.port1;
+    this.theirs = { doorbellPort: doorbell.port2, controlPort: control.port2 };
+    this.#control = comlink.wrap<Methods>(nodeEndpoint(this.#controlPort));
+    // What keeps the process alive is the doorbell port, for as long as anything is open.
+    this.#controlPort.unref();
+    this.doorbell.once('close', () => this.#onClosed());
+  }
+
+  ref(referenced: boolean): void {
+    if (referenced) this.#controlPort.ref();
+    else this.#controlPort.unref();
+  }
+
+  async call<K extends keyof IoWorkerControl>(
+    method: K,
+    ...args: Parameters<IoWorkerControl[K]>
+  ): Promise<ControlValue<K>> {
+    if (this.#closed) throw this.#goneError();
+    const result = await new Promise<Awaited<ControlResult<unknown>>>((resolve, reject) => {
+      this.#calls.add(reject);
+      const invoke = this.#control[method] as unknown as (...args: unknown[]) => ControlResult<unknown>;
+      invoke(...args)
+        .then(resolve, reject)
+        .finally(() => this.#calls.delete(reject));
+    });
+    if (!result.ok) throw fromErrorData(result.error);
+    return result.value as ControlValue<K>;
+  }
+
+  close(): void {
+    this.doorbell.close();
+    this.#onClosed();
+  }
+
+  #onClosed(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#controlPort.close();
+    for (const reject of this.#calls) reject(this.#goneError());
+    this.#calls.clear();
+    this.onClosed();
+  }
+}

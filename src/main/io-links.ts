@@ -1,0 +1,201 @@
+import { postMessageToThread, threadId } from 'node:worker_threads';
+import type { IoWorkerControl } from '../shared/control-protocol.js';
+import { SleepWord } from '../shared/doorbell.js';
+import { allocateThreadWords, type LaneSizes, threadWord } from '../shared/lane.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import type { Registry } from '../shared/registry.js';
+import type { SharedMemory } from '../shared/shared-memory.js';
+import { AppLoop } from './app-loop.js';
+import { type ControlValue, IoLink, type LinkOwner, type RequestLane } from './io-link.js';
+import type { TcpHost } from './tcp-host.js';
+
+/** While an io worker is being started again, how often the registry is looked at. */
+const LOOK_MS = 10;
+
+const PING = { type: 'simple-reactor:ping' } as const;
+
+/** What the links need of their reactor. */
+export interface LinksOwner {
+  hostOf(origin: number): TcpHost | undefined;
+  onConnections(): void;
+  onServerClosed(id: number): void;
+  /** An io worker has been started again, and this thread has a lane to it. */
+  onRejoined(link: IoLink): Promise<void>;
+  /** There will be no io workers any more. */
+  onEnded(): void;
+  keepsAlive(): boolean;
+}
+
+/** This thread's links to all io workers. When one of them dies, a new link is made as soon as there is a new one. */
+export class IoLinks implements LinkOwner {
+  readonly loop: AppLoop;
+  readonly sizes: LaneSizes;
+  readonly threadWords: SharedMemory = allocateThreadWords();
+  readonly #registry: Registry;
+  readonly #owner: LinksOwner;
+  readonly #requestLane: (worker: number) => RequestLane;
+  /** The present or the last link to each io worker. */
+  readonly #links: IoLink[] = [];
+  /** Under way for those whose link is lost. */
+  readonly #joins: (Promise<IoLink> | undefined)[] = [];
+  #connections = 0;
+  #stopped = false;
+  #endError: ReactorError | undefined;
+
+  constructor(registry: Registry, sizes: LaneSizes, owner: LinksOwner, requestLane: (worker: number) => RequestLane) {
+    this.#registry = registry;
+    this.sizes = sizes;
+    this.#owner = owner;
+    this.#requestLane = requestLane;
+    this.loop = new AppLoop(new SleepWord(this.threadWords, threadWord.ASLEEP));
+  }
+
+  /** Gets a lane to each io worker. Rejects with ERR_REACTOR_TOO_MANY_THREADS, ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. */
+  async joinAll(count: number): Promise<void> {
+    const links = await Promise.all(Array.from({ length: count }, (_, worker) => this.#join(worker)));
+    this.#links.push(...links);
+  }
+
+  get all(): readonly IoLink[] {
+    return this.#links;
+  }
+
+  get up(): readonly IoLink[] {
+    return this.#links.filter((link) => !link.isLost);
+  }
+
+  /** Connections whose events this thread gets. */
+  get connectionCount(): number {
+    return this.#connections;
+  }
+
+  /** Calls an io worker; one that is being started again, when it is there. */
+  async call<K extends keyof IoWorkerControl>(
+    worker: number,
+    method: K,
+    ...args: Parameters<IoWorkerControl[K]>
+  ): Promise<ControlValue<K>> {
+    const link = this.#links[worker] as IoLink;
+    // Asked before this returns, so that also a thread that does not yield gets its way.
+    if (!link.isLost) return link.call(method, ...args);
+    return (await (this.#joins[worker] ?? Promise.reject(this.goneError()))).call(method, ...args);
+  }
+
+  /** Calls all that are there. One that dies meanwhile has nothing left of what it was asked about. */
+  async callAll<K extends keyof IoWorkerControl>(
+    method: K,
+    ...args: Parameters<IoWorkerControl[K]>
+  ): Promise<(ControlValue<K> | undefined)[]> {
+    return Promise.all(this.up.map((link) => link.call(method, ...args).catch(ignoreEnd)));
+  }
+
+  /** Resolves when everything that the io workers have told by now has been handed out. */
+  async caughtUp(): Promise<void> {
+    this.loop.wake();
+    await Promise.all(this.#links.map(({ lane }) => lane.caughtUp()));
+  }
+
+  ref(referenced: boolean): void {
+    for (const link of this.up) link.ref(referenced);
+  }
+
+  /** No more events, calls or new links. Those that wait for an io worker get the error. */
+  stop(error: ReactorError): void {
+    this.#stopped = true;
+    this.#endError ??= error;
+    for (const link of this.#links) link.leave();
+  }
+
+  // ---- what the links tell ----
+
+  hostOf(origin: number): TcpHost | undefined {
+    return this.#owner.hostOf(origin);
+  }
+
+  onConnections(by: number): void {
+    this.#connections += by;
+    this.#owner.onConnections();
+  }
+
+  goneError(): ReactorError {
+    if (this.#stopped || this.#registry.wasClosed) return this.#endError ?? overError();
+    return new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', 'The io worker has ended');
+  }
+
+  onServerClosed(id: number): void {
+    this.#owner.onServerClosed(id);
+  }
+
+  onLost(lost: IoLink): void {
+    lost.endAll(this.#registry.wasClosed ? 'reactor-close' : 'io-worker-crash');
+    if (this.#stopped) return;
+    const { worker } = lost;
+    const join = this.#join(worker);
+    this.#joins[worker] = join;
+    join
+      .then(async (link) => {
+        this.#links[worker] = link;
+        this.#joins[worker] = undefined;
+        this.#owner.onConnections();
+        await this.#owner.onRejoined(link);
+      })
+      .catch(() => {
+        if (!this.#stopped) this.#owner.onEnded();
+      });
+  }
+
+  // ----
+
+  async #join(worker: number): Promise<IoLink> {
+    for (;;) {
+      if (this.#stopped || this.#registry.isEnded) throw this.#endError ?? overError();
+      if (this.#registry.threadIdOf(worker) !== undefined) {
+        try {
+          return await IoLink.join(worker, this, this.#requestLane(worker));
+        } catch (error) {
+          // It has gone meanwhile: look for the next one.
+          if (!isEnd(error) && !isUnreachable(error)) throw error;
+        }
+      }
+      await this.#look();
+    }
+  }
+
+  /** Waits a moment, and makes sure that somebody is there who will start the io worker again. */
+  async #look(): Promise<void> {
+    let spawnerIsGone = false;
+    const { spawnerThreadId } = this.#registry;
+    // Answered late if that thread is busy, which is no reason to give up.
+    if (spawnerThreadId !== threadId) {
+      postMessageToThread(spawnerThreadId, PING).catch(() => {
+        spawnerIsGone = true;
+      });
+    }
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, LOOK_MS);
+      if (!this.#owner.keepsAlive()) timer.unref();
+    });
+    if (spawnerIsGone) throw overError();
+  }
+}
+
+function overError(): ReactorError {
+  return new ReactorError(
+    'ERR_REACTOR_CLOSED',
+    'The reactor is over: it was closed, or the thread that spawned it has ended',
+  );
+}
+
+function isUnreachable(error: unknown): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_WORKER_MESSAGING_FAILED';
+}
+
+function isEnd(error: unknown): boolean {
+  if (!(error instanceof ReactorError)) return false;
+  return error.code === 'ERR_REACTOR_CLOSED' || error.code === 'ERR_REACTOR_IO_WORKER_CRASH';
+}
+
+/** Closing something whose io worker has ended meanwhile is done. */
+export function ignoreEnd(error: unknown): undefined {
+  if (!isEnd(error)) throw error;
+}

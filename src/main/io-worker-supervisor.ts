@@ -1,0 +1,118 @@
+import type { Transferable } from 'node:worker_threads';
+import { ConnectionTable } from '../shared/connection-table.js';
+import type { LaneRequest } from '../shared/control-protocol.js';
+import type { ReactorError } from '../shared/reactor-error.js';
+import type { Registry } from '../shared/registry.js';
+import { StatusBoard } from '../shared/status-board.js';
+import { IoWorkerThread } from './io-worker-thread.js';
+
+/** The first time an io worker is started again after so long, then twice as long each time. */
+const MIN_RESPAWN_MS = 50;
+const MAX_RESPAWN_MS = 30_000;
+/** One that has run for so long has not crashed because of how it was started. */
+const STEADY_MS = 30_000;
+
+export interface IoWorkerSettings {
+  readonly slots: number;
+  readonly reuseReadBuffer: boolean;
+  readonly respawn: boolean;
+}
+
+interface Supervised {
+  thread: IoWorkerThread | undefined;
+  table: ConnectionTable;
+  startedAt: number;
+  delayMs: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/**
+ * Starts the io workers of a reactor, and starts them again when they die. It runs in the thread that spawned the reactor;
+ * all threads find the present io workers in the registry.
+ */
+export class IoWorkerSupervisor {
+  readonly #registry: Registry;
+  readonly #settings: IoWorkerSettings;
+  readonly #workers: Supervised[] = [];
+  /** Told of each crash. */
+  readonly #onCrash: (worker: number, error: ReactorError) => void;
+  #stopped = false;
+
+  constructor(registry: Registry, settings: IoWorkerSettings, onCrash: (worker: number, error: ReactorError) => void) {
+    this.#registry = registry;
+    this.#settings = settings;
+    this.#onCrash = onCrash;
+  }
+
+  /** Starts `count` io workers. Rejects with ERR_REACTOR_IO_WORKER_CRASH. */
+  async start(count: number): Promise<void> {
+    for (let worker = 0; worker < count; worker++) {
+      const table = ConnectionTable.allocate(this.#settings.slots);
+      this.#workers.push({ thread: undefined, table, startedAt: 0, delayMs: MIN_RESPAWN_MS, timer: undefined });
+    }
+    try {
+      await Promise.all(this.#workers.map((_, worker) => this.#run(worker)));
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  requestLane(worker: number, request: LaneRequest, ports: readonly Transferable[]): void {
+    this.#workers[worker]?.thread?.requestLane(request, ports);
+  }
+
+  /** Ends them all, for good. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const { timer } of this.#workers) clearTimeout(timer);
+    await Promise.all(this.#workers.map(({ thread }) => thread?.terminate()));
+  }
+
+  async #run(worker: number): Promise<void> {
+    const supervised = this.#workers[worker] as Supervised;
+    const data = {
+      worker,
+      board: StatusBoard.allocate().memory.buffer,
+      table: supervised.table.memory.buffer,
+      firstGeneration: supervised.table.firstGeneration,
+      reuseReadBuffer: this.#settings.reuseReadBuffer,
+    };
+    const thread = await IoWorkerThread.start(data, (error) => this.#crashed(worker, error));
+    if (this.#stopped) {
+      await thread.terminate();
+      return;
+    }
+    supervised.thread = thread;
+    supervised.startedAt = performance.now();
+    this.#registry.noteStarted(worker, thread.threadId);
+  }
+
+  #crashed(worker: number, error: ReactorError): void {
+    const supervised = this.#workers[worker] as Supervised;
+    supervised.thread = undefined;
+    this.#registry.noteEnded(worker);
+    // Threads that never yield see it in the table.
+    const generation = supervised.table.closeAll();
+    // A table of its own for the next one: nobody may charge what is now nobody's, and no id may come again.
+    supervised.table = ConnectionTable.allocate(this.#settings.slots, generation);
+    if (this.#settings.respawn && !this.#stopped) {
+      if (performance.now() - supervised.startedAt > STEADY_MS) supervised.delayMs = MIN_RESPAWN_MS;
+      this.#startLater(worker);
+    }
+    this.#onCrash(worker, error);
+  }
+
+  #startLater(worker: number): void {
+    const supervised = this.#workers[worker] as Supervised;
+    const { delayMs } = supervised;
+    supervised.delayMs = Math.min(2 * delayMs, MAX_RESPAWN_MS);
+    supervised.timer = setTimeout(() => {
+      this.#run(worker).catch(() => {
+        if (!this.#stopped) this.#startLater(worker);
+      });
+    }, delayMs);
+    // What somebody waits for keeps the process alive by itself.
+    supervised.timer.unref();
+  }
+}

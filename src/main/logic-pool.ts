@@ -1,0 +1,168 @@
+import { EventEmitter } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import type { Piscina } from 'piscina';
+import { ReactorError } from '../shared/reactor-error.js';
+import { withDeadline } from './deadline.js';
+import type { LogicTask } from './logic-worker.js';
+import { checkLogicPool, checkLogicPoolClose } from './option-checks.js';
+import { DEFAULT_DRAIN_MS, type LogicPoolCloseOptions, type LogicPoolOptions } from './options.js';
+import { TcpServer } from './tcp-server.js';
+
+/** A thread that dies again and again is started again after this, then twice as long each time. */
+const MIN_RESTART_MS = 10;
+const MAX_RESTART_MS = 5000;
+/** One that has lived for so long has not died of how it was started. */
+const STEADY_MS = 5000;
+
+export interface LogicRestart {
+  /** Which of the pool's threads. */
+  readonly index: number;
+  /** What it died of. */
+  readonly error: Error;
+}
+
+export interface LogicPoolEvents {
+  /** A thread has died and is being replaced; its connections have gone to the others. */
+  restart: [restart: LogicRestart];
+}
+
+interface Logic {
+  readonly index: number;
+  port: MessagePort | undefined;
+  run: Promise<void>;
+}
+
+/**
+ * Threads that share the connections of a server, and are replaced when they die. Each runs the same logic module; the io worker hands
+ * each of them its connections' events directly, the thread that started the pool sees none of them.
+ */
+export class LogicPool extends EventEmitter<LogicPoolEvents> {
+  readonly #piscina: Piscina;
+  readonly #task: Omit<LogicTask, 'port' | 'index'>;
+  #logics: Logic[] = [];
+  #stopping = false;
+  #closing: Promise<void> | undefined;
+
+  private constructor(server: TcpServer, piscina: Piscina, task: Omit<LogicTask, 'port' | 'index'>) {
+    super();
+    this.#piscina = piscina;
+    this.#task = task;
+    server.once('close', () => {
+      this.#stopping = true;
+    });
+  }
+
+  /**
+   * Starts the threads. Resolves when all of them have started their logic and get connections.
+   *
+   * Rejects with ERR_REACTOR_INVALID_OPTION (also for a server whose dispatch is 'owner'), or ERR_REACTOR_LOGIC_FAILED if the module
+   * cannot be loaded or its `start` fails. Thread: any.
+   */
+  static async start(server: TcpServer, options: LogicPoolOptions): Promise<LogicPool> {
+    checkLogicPool(server instanceof TcpServer ? server.request?.dispatch : undefined, options);
+    const { threads = Math.max(1, availableParallelism() - 1), filename, data } = options;
+    // Only who starts a pool pays for loading it.
+    const { Piscina } = await import('piscina');
+    const piscina = new Piscina({
+      filename: fileURLToPath(new URL('./logic-worker.js', import.meta.url)),
+      name: 'runLogic',
+      minThreads: threads,
+      maxThreads: threads,
+      // Otherwise idle threads wait in Atomics.wait, where they hear no doorbell.
+      atomics: 'disabled',
+    });
+    const url =
+      filename instanceof URL || filename.startsWith('file:') ? String(filename) : pathToFileURL(filename).href;
+    const pool = new LogicPool(server, piscina, { handle: server.handle, server: server.id, filename: url, data });
+    try {
+      await Promise.all(Array.from({ length: threads }, (_, index) => pool.#start(index)));
+    } catch (error) {
+      pool.#stopping = true;
+      await piscina.destroy();
+      const message = `LogicPool.start(): the logic in ${url} could not be started: ${error instanceof Error ? error.message : error}`;
+      throw new ReactorError('ERR_REACTOR_LOGIC_FAILED', message, { cause: error });
+    }
+    return pool;
+  }
+
+  /** How many threads it has. Thread: app. */
+  get threads(): number {
+    return this.#logics.length;
+  }
+
+  /**
+   * Its threads leave the server: handlers that run finish, other subscribers get the connections, or they are held. Then the threads
+   * end; those that have not after `timeoutMs` are terminated. Close the server first if its connections are to end with the pool.
+   * Twice is the same as once. Throws ERR_REACTOR_INVALID_OPTION. Thread: app.
+   */
+  async close(options: LogicPoolCloseOptions = {}): Promise<void> {
+    checkLogicPoolClose(options);
+    this.#closing ??= this.#close(options.timeoutMs ?? DEFAULT_DRAIN_MS);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    this.#stopping = true;
+    await withDeadline(timeoutMs, async (deadline) => {
+      const late = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()));
+      for (const { port } of this.#logics) port?.postMessage('stop');
+      await Promise.race([Promise.all(this.#logics.map(({ run }) => run)), late]);
+    });
+    await this.#piscina.destroy();
+  }
+
+  /** Resolves when the thread is ready for the first time; from then on it is replaced when it dies. */
+  #start(index: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const logic: Logic = { index, port: undefined, run: Promise.resolve() };
+      this.#logics.push(logic);
+      logic.run = this.#keepRunning(logic, resolve, reject);
+    });
+  }
+
+  async #keepRunning(logic: Logic, onReady: () => void, onFailed: (error: unknown) => void): Promise<void> {
+    let wasReady = false;
+    let delayMs = MIN_RESTART_MS;
+    while (!this.#stopping) {
+      const startedAt = performance.now();
+      try {
+        await this.#runOnce(logic, () => {
+          wasReady = true;
+          onReady();
+        });
+      } catch (error) {
+        if (!wasReady) {
+          onFailed(error);
+          return;
+        }
+        if (this.#stopping) return;
+        this.emit('restart', { index: logic.index, error: error as Error });
+        if (performance.now() - startedAt > STEADY_MS) delayMs = MIN_RESTART_MS;
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        delayMs = Math.min(2 * delayMs, MAX_RESTART_MS);
+      }
+    }
+    // The server was closed: there is nothing to come back for.
+    this.#logics = this.#logics.filter((each) => each !== logic);
+    if (this.#logics.length === 0) void this.close();
+  }
+
+  async #runOnce(logic: Logic, onReady: () => void): Promise<void> {
+    const { port1, port2 } = new MessageChannel();
+    logic.port = port1;
+    port1.once('message', onReady);
+    try {
+      const task: LogicTask = { ...this.#task, index: logic.index, port: port2 };
+      await this.#piscina.run(task, { transferList: [port2] });
+    } finally {
+      logic.port = undefined;
+      port1.close();
+    }
+  }
+}

@@ -1,0 +1,26 @@
+import { inspect } from 'node:util';
+import type { LaneSizes } from '../shared/lane.js';
+import { ReactorError } from '../shared/reactor-error.js';
+
+/**
+ * What another thread needs to attach to a reactor: shared memory and numbers. It can be posted to any number of threads, put into
+ * `workerData` and used any number of times, and does not keep anything alive.
+ */
+export interface ReactorHandle {
+  /** Names the reactor within the process. */
+  readonly reactor: string;
+  readonly registry: SharedArrayBuffer;
+  readonly ioWorkers: number;
+  readonly stallAfterMs: number;
+  readonly sizes: LaneSizes;
+}
+
+/** Throws ERR_REACTOR_INVALID_ARGUMENT if it is no handle. */
+export function checkHandle(handle: unknown): asserts handle is ReactorHandle {
+  const { reactor, registry } = (handle ?? {}) as Partial<ReactorHandle>;
+  if (typeof reactor === 'string' && registry instanceof SharedArrayBuffer) return;
+  throw new ReactorError(
+    'ERR_REACTOR_INVALID_ARGUMENT',
+    `attach() takes the handle of a reactor (reactor.handle), got ${inspect(handle, { depth: 0, maxStringLength: 60 })}`,
+  );
+}
