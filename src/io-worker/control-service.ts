@@ -87,8 +87,9 @@ export class ControlService implements IoWorkerControl {
 
   unsubscribe(server: number, unlessLast: boolean): ControlResult<boolean> {
     return settle(async () => {
-      const { origin } = this.#server(server);
+      const origin = this.#loop.origins.get(server);
       const lane = this.#openLane();
+      if (origin === undefined) return true;
       const { lanes } = origin.audience;
       if (unlessLast && lanes.size - (lanes.has(lane) ? 1 : 0) === 0) return false;
       await origin.unsubscribe(lane);

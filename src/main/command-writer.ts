@@ -92,13 +92,16 @@ export class CommandWriter {
     return before;
   }
 
-  /** Sends to all connections of a server. False: too much of it waits already. */
-  broadcast(server: number, except: readonly number[], message: Uint8Array): boolean {
-    if (this.#broadcastBytes > 0 && this.#broadcastBytes + message.length > MAX_BROADCAST_BYTES) return false;
+  /** False: too much of broadcasts waits already. A longer one must be possible when nothing else waits. */
+  hasRoomForBroadcast(bytes: number): boolean {
+    return this.#broadcastBytes === 0 || this.#broadcastBytes + bytes <= MAX_BROADCAST_BYTES;
+  }
+
+  /** Sends to all connections of a server. */
+  broadcast(server: number, except: readonly number[], message: Uint8Array): void {
     const payload = encodeBroadcast(except, message);
     this.#broadcastBytes += payload.length;
     this.#enqueue(commandKind.BROADCAST, server, 0, payload);
-    return true;
   }
 
   shutdown(slot: number, generation: number, reason: CloseReason): void {

@@ -110,13 +110,12 @@ export class IoLink implements LaneListener {
   static async join(worker: number, owner: LinkOwner, request: RequestLane): Promise<IoLink> {
     const memory = allocateLane(owner.sizes, owner.threadWords);
     const ports = new LinkPorts(() => owner.goneError());
-    ports.ref(true);
     try {
       const { doorbellPort, controlPort } = ports.theirs;
-      await request({ type: LANE_REQUEST, threadId, memory, doorbellPort, controlPort }, [doorbellPort, controlPort]);
-      const link = new IoLink(worker, owner, ports, memory, await ports.call('join'));
-      ports.ref(false);
-      return link;
+      const lane: LaneRequest = { type: LANE_REQUEST, threadId, memory, doorbellPort, controlPort };
+      // A thread that is just ending never says that it has not got the request; its ports tell.
+      await ports.orGone(Promise.resolve(request(lane, [doorbellPort, controlPort])));
+      return new IoLink(worker, owner, ports, memory, await ports.call('join'));
     } catch (error) {
       ports.close();
       throw error;
@@ -270,25 +269,22 @@ class LinkPorts {
     this.doorbell.once('close', () => this.#onClosed());
   }
 
-  ref(referenced: boolean): void {
-    if (referenced) this.#controlPort.ref();
-    else this.#controlPort.unref();
-  }
-
   async call<K extends keyof IoWorkerControl>(
     method: K,
     ...args: Parameters<IoWorkerControl[K]>
   ): Promise<ControlValue<K>> {
-    if (this.#closed) throw this.#goneError();
-    const result = await new Promise<Awaited<ControlResult<unknown>>>((resolve, reject) => {
-      this.#calls.add(reject);
-      const invoke = this.#control[method] as unknown as (...args: unknown[]) => ControlResult<unknown>;
-      invoke(...args)
-        .then(resolve, reject)
-        .finally(() => this.#calls.delete(reject));
-    });
+    const invoke = this.#control[method] as unknown as (...args: unknown[]) => ControlResult<unknown>;
+    const result = await this.orGone(this.#closed ? Promise.reject(this.#goneError()) : invoke(...args));
     if (!result.ok) throw fromErrorData(result.error);
     return result.value as ControlValue<K>;
+  }
+
+  /** Settles as the promise does, or rejects when the other side goes first. */
+  orGone<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#calls.add(reject);
+      promise.then(resolve, reject).finally(() => this.#calls.delete(reject));
+    });
   }
 
   close(): void {

@@ -11,6 +11,7 @@ import type { TcpHost } from './tcp-host.js';
 
 /** While an io worker is being started again, how often the registry is looked at. */
 const LOOK_MS = 10;
+const HOLD_MS = 60_000;
 
 const PING = { type: 'simple-reactor:ping' } as const;
 
@@ -77,7 +78,8 @@ export class IoLinks implements LinkOwner {
   ): Promise<ControlValue<K>> {
     const link = this.#links[worker] as IoLink;
     // Asked before this returns, so that also a thread that does not yield gets its way.
-    if (!link.isLost) return link.call(method, ...args);
+    const isUsable = !link.isLost && this.#joins[worker] === undefined;
+    if (isUsable) return link.call(method, ...args);
     return (await (this.#joins[worker] ?? Promise.reject(this.goneError()))).call(method, ...args);
   }
 
@@ -127,37 +129,58 @@ export class IoLinks implements LinkOwner {
   }
 
   onLost(lost: IoLink): void {
-    lost.endAll(this.#registry.wasClosed ? 'reactor-close' : 'io-worker-crash');
-    if (this.#stopped) return;
     const { worker } = lost;
-    const join = this.#join(worker);
-    this.#joins[worker] = join;
-    join
-      .then(async (link) => {
-        this.#links[worker] = link;
-        this.#joins[worker] = undefined;
-        this.#owner.onConnections();
-        await this.#owner.onRejoined(link);
-      })
-      .catch(() => {
-        if (!this.#stopped) this.#owner.onEnded();
-      });
+    const reason = this.#registry.wasClosed ? 'reactor-close' : 'io-worker-crash';
+    if (this.#stopped) {
+      lost.endAll(reason);
+      return;
+    }
+    // Before the application hears of it: its handlers may connect again at once, and then wait for the new one.
+    const rejoin = this.#rejoin(worker);
+    this.#joins[worker] = rejoin;
+    lost.endAll(reason);
+    rejoin.catch(() => {
+      if (!this.#stopped) this.#owner.onEnded();
+    });
   }
 
   // ----
 
+  /** Calls wait until the servers of this thread listen again: some of them will want to connect there. */
+  async #rejoin(worker: number): Promise<IoLink> {
+    const link = await this.#join(worker);
+    this.#links[worker] = link;
+    this.#owner.onConnections();
+    await this.#owner.onRejoined(link);
+    // Unless it is lost again by now.
+    if (!link.isLost) this.#joins[worker] = undefined;
+    return link;
+  }
+
   async #join(worker: number): Promise<IoLink> {
-    for (;;) {
-      if (this.#stopped || this.#registry.isEnded) throw this.#endError ?? overError();
-      if (this.#registry.threadIdOf(worker) !== undefined) {
-        try {
-          return await IoLink.join(worker, this, this.#requestLane(worker));
-        } catch (error) {
-          // It has gone meanwhile: look for the next one.
-          if (!isEnd(error) && !isUnreachable(error)) throw error;
-        }
+    // Nothing else keeps the thread alive while it asks, neither the promise of a message nor a port whose other end is gone.
+    const hold = setInterval(() => undefined, HOLD_MS);
+    if (this.#links[worker] !== undefined && !this.#owner.keepsAlive()) hold.unref();
+    try {
+      for (;;) {
+        const link = await this.#tryToJoin(worker);
+        if (link !== undefined) return link;
+        await this.#look();
       }
-      await this.#look();
+    } finally {
+      clearInterval(hold);
+    }
+  }
+
+  /** Undefined: there is no such io worker at present. */
+  async #tryToJoin(worker: number): Promise<IoLink | undefined> {
+    if (this.#stopped || this.#registry.isEnded) throw this.#endError ?? overError();
+    if (this.#registry.threadIdOf(worker) === undefined) return undefined;
+    try {
+      return await IoLink.join(worker, this, this.#requestLane(worker));
+    } catch (error) {
+      if (isEnd(error) || isUnreachable(error)) return undefined;
+      throw error;
     }
   }
 
@@ -171,10 +194,7 @@ export class IoLinks implements LinkOwner {
         spawnerIsGone = true;
       });
     }
-    await new Promise((resolve) => {
-      const timer = setTimeout(resolve, LOOK_MS);
-      if (!this.#owner.keepsAlive()) timer.unref();
-    });
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
     if (spawnerIsGone) throw overError();
   }
 }

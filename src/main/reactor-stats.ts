@@ -1,3 +1,6 @@
+import type { Registry } from '../shared/registry.js';
+import { type BoardCounter, boardCounter } from '../shared/status-board.js';
+import type { IoLinks } from './io-links.js';
 import type { Stall } from './stall-watch.js';
 
 /** Figures read from shared memory, without asking the io workers. */
@@ -28,4 +31,43 @@ export interface ReactorStats {
   readonly threads: readonly Stall[];
   /** How often each io worker has been started; 1 if it never crashed. */
   readonly ioWorkerStarts: readonly number[];
+}
+
+export function readStats(links: IoLinks, registry: Registry): ReactorStats {
+  const sum = (counter: BoardCounter): number =>
+    links.all.reduce((total, { board }) => total + board.counter(counter), 0);
+  return {
+    connections: links.connectionCount,
+    openConnections: sum(boardCounter.OPEN),
+    heldConnections: sum(boardCounter.HELD),
+    accepted: sum(boardCounter.ACCEPTED),
+    connected: sum(boardCounter.CONNECTED),
+    refused: sum(boardCounter.REFUSED),
+    closed: sum(boardCounter.CLOSED),
+    ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
+    readPauses: sum(boardCounter.READ_PAUSES),
+    turns: sum(boardCounter.TURNS),
+    endedThreads: sum(boardCounter.RECLAIMED_LANES),
+    commandRingBytes: links.all.reduce((total, { lane }) => total + lane.commands.ringUsedBytes, 0),
+    commandQueueBytes: links.all.reduce((total, { lane }) => total + lane.commands.queuedBytes, 0),
+    threads: threadsOf(links),
+    ioWorkerStarts: links.all.map(({ worker }) => registry.epochOf(worker)),
+  };
+}
+
+/** Every thread that is attached, once: the longest time of all its lanes, and all that waits for it. */
+export function threadsOf(links: IoLinks): Stall[] {
+  const now = Date.now();
+  const threads = new Map<number, Stall>();
+  for (const { board } of links.up) {
+    for (const { threadId, stalledMs, waitingBytes } of board.lanes(now)) {
+      const before = threads.get(threadId);
+      threads.set(threadId, {
+        threadId,
+        stalledMs: Math.max(stalledMs, before?.stalledMs ?? 0),
+        waitingBytes: waitingBytes + (before?.waitingBytes ?? 0),
+      });
+    }
+  }
+  return [...threads.values()];
 }

@@ -7,11 +7,11 @@ import { DEFAULT_RING_BYTES } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
-import { type BoardCounter, boardCounter } from '../shared/status-board.js';
 import { withDeadline } from './deadline.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks } from './io-links.js';
 import { IoWorkerSupervisor } from './io-worker-supervisor.js';
+import { isMissingServer, Listening } from './listening.js';
 import {
   checkClient,
   checkListen,
@@ -34,9 +34,8 @@ import {
   type SpawnOptions,
 } from './options.js';
 import { checkHandle, type ReactorHandle } from './reactor-handle.js';
-import type { ReactorStats } from './reactor-stats.js';
-import { sharesPorts, warnOfSingleHome } from './shared-port.js';
-import { type Stall, StallWatch, threadProgress } from './stall-watch.js';
+import { type ReactorStats, readStats, threadsOf } from './reactor-stats.js';
+import { type Stall, StallWatch } from './stall-watch.js';
 import { surfaceErrors } from './surface.js';
 import { TcpClient } from './tcp-client.js';
 import { TcpConnection } from './tcp-connection.js';
@@ -62,9 +61,6 @@ export interface ReactorEvents {
   stall: [stall: Stall];
 }
 
-/** After a crash, how often listening again is tried, and with what pauses. */
-const RELISTEN_DELAYS_MS = [20, 100, 500, 2000];
-
 /** The reactors of this thread: attaching twice gives the same one. */
 const reactors = new Map<string, Promise<Reactor> | Reactor>();
 let spawned = 0;
@@ -79,6 +75,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   readonly #handle: ReactorHandle;
   readonly #registry: Registry;
   readonly #links: IoLinks;
+  readonly #listening: Listening;
   /** In the thread that spawned the reactor. */
   readonly #supervisor: IoWorkerSupervisor | undefined;
   readonly #hosts = new Map<number, TcpHost>();
@@ -115,9 +112,10 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       },
       (worker) => this.#requestLane(worker),
     );
+    this.#listening = new Listening(this.#links, handle.ioWorkers);
     this.#stallWatch = new StallWatch(
       handle.stallAfterMs,
-      () => this.#threads().filter((thread) => thread.threadId !== threadId),
+      () => threadsOf(this.#links).filter((thread) => thread.threadId !== threadId),
       (stall) => this.emit('stall', stall),
     );
     const self = this as EventEmitter;
@@ -209,7 +207,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         orphanTimeoutMs: options.orphanTimeoutMs ?? DEFAULT_ORPHAN_TIMEOUT_MS,
         connection: connectionSettings(options),
       };
-      server.listening(await this.#hold(() => this.#listen(request)), dispatch === 'owner');
+      server.listening(await this.#hold(() => this.#listening.listen(request)), dispatch === 'owner');
       server.isListener = true;
     } catch (error) {
       this.#hosts.delete(server.id);
@@ -311,26 +309,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   /** Read from shared memory, now; it never asks an io worker. Thread: any. */
   stats(): ReactorStats {
-    const links = this.#links.all;
-    const sum = (counter: BoardCounter): number =>
-      links.reduce((total, { board }) => total + board.counter(counter), 0);
-    return {
-      connections: this.#links.connectionCount,
-      openConnections: sum(boardCounter.OPEN),
-      heldConnections: sum(boardCounter.HELD),
-      accepted: sum(boardCounter.ACCEPTED),
-      connected: sum(boardCounter.CONNECTED),
-      refused: sum(boardCounter.REFUSED),
-      closed: sum(boardCounter.CLOSED),
-      ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
-      readPauses: sum(boardCounter.READ_PAUSES),
-      turns: sum(boardCounter.TURNS),
-      endedThreads: sum(boardCounter.RECLAIMED_LANES),
-      commandRingBytes: links.reduce((total, { lane }) => total + lane.commands.ringUsedBytes, 0),
-      commandQueueBytes: links.reduce((total, { lane }) => total + lane.commands.queuedBytes, 0),
-      threads: this.#threads(),
-      ioWorkerStarts: links.map((_, worker) => this.#registry.epochOf(worker)),
-    };
+    return readStats(this.#links, this.#registry);
   }
 
   /** Keeps the process alive while this thread has servers or connections (the default). Thread: any. */
@@ -387,84 +366,42 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     return {
       handle: this.#handle,
       subscribe: (server) => this.#hold(() => this.#subscribe(server)),
-      unsubscribe: async (server) => {
-        await this.#hold(() => this.#links.callAll('unsubscribe', server.id, false)).catch(ignoreMissingServer);
-        // Their last events are in the ring by now.
-        await this.#hold(() => this.#links.caughtUp());
-      },
+      unsubscribe: (server) =>
+        this.#hold(async () => {
+          await this.#listening.unsubscribe(server.id, false);
+          // Their last events are in the ring by now.
+          await this.#links.caughtUp();
+        }),
       close: (server, drainMs) => this.#closeHost(server, 'server-close', drainMs),
       onChanged: () => this.#updateRef(),
-      broadcast: (server, except, message) =>
-        this.#links.up.every(({ lane }) => lane.commands.broadcast(server.id, except, message)),
+      broadcast: (server, except, message) => {
+        const writers = this.#links.up.map(({ lane }) => lane.commands);
+        // To all or to none.
+        if (!writers.every((commands) => commands.hasRoomForBroadcast(message.length))) return false;
+        for (const commands of writers) commands.broadcast(server.id, except, message);
+        return true;
+      },
     };
-  }
-
-  /** Listens on all io workers if they can share the port, otherwise on one. */
-  async #listen(request: ListenRequest): Promise<ServerDescription> {
-    const { ioWorkers } = this.#handle;
-    if (ioWorkers > 1 && sharesPorts) {
-      const shared = { ...request, reusePort: true };
-      const address = await this.#links.call(0, 'listen', shared);
-      const same = { ...shared, port: address.port };
-      try {
-        for (let worker = 1; worker < ioWorkers; worker++) await this.#links.call(worker, 'listen', same);
-      } catch (error) {
-        await this.#links.callAll('closeOrigin', request.server, 'server-close', 0);
-        throw error;
-      }
-      return { request: shared, address };
-    }
-    const worker = request.server % ioWorkers;
-    if (ioWorkers > 1) warnOfSingleHome(worker);
-    return { request, address: await this.#links.call(worker, 'listen', request) };
   }
 
   async #subscribe(server: TcpServer): Promise<ServerDescription> {
     this.#checkOpen('subscribe()');
-    let missing: unknown;
-    const answers = await Promise.all(
-      this.#links.all.map(({ worker }) =>
-        this.#links.call(worker, 'subscribe', server.id).catch((error) => {
-          missing = error;
-          return ignoreMissingServer(error);
-        }),
-      ),
-    );
-    const description = answers.find((answer) => answer !== undefined);
-    if (description !== undefined) return description;
-    this.#hosts.delete(server.id);
-    throw missing;
+    try {
+      return await this.#listening.subscribe(server.id);
+    } catch (error) {
+      if (isMissingServer(error)) this.#hosts.delete(server.id);
+      throw error;
+    }
   }
 
-  /** Listens and subscribes again, on an io worker that has been started again. */
   async #onRejoined(link: IoLink): Promise<void> {
-    for (const host of this.#hosts.values()) {
-      if (!(host instanceof TcpServer) || host.request === undefined) continue;
-      const { request } = host;
-      if (!request.reusePort && request.server % this.#handle.ioWorkers !== link.worker) continue;
-      try {
-        await this.#listenAgain(link, request);
-        if (host.isSubscribed) await link.call('subscribe', host.id);
-      } catch (error) {
-        if (link.isLost || this.#ended) return;
-        if (error instanceof ReactorError) this.emit('error', error);
-      }
-    }
+    const servers = [...this.#hosts.values()].filter((host) => host instanceof TcpServer);
+    await this.#listening.restore(link, servers, (error) => {
+      if (!this.#ended) this.emit('error', error);
+    });
     const error = this.#crashes.get(link.worker);
     this.#crashes.delete(link.worker);
-    this.emit('respawn', { ioWorker: link.worker, ...(error !== undefined && { error }) });
-  }
-
-  async #listenAgain(link: IoLink, request: ListenRequest): Promise<void> {
-    for (const delayMs of [...RELISTEN_DELAYS_MS, undefined]) {
-      try {
-        await link.call('listen', request);
-        return;
-      } catch (error) {
-        if (delayMs === undefined || link.isLost) throw error;
-        await new Promise((resolve) => setTimeout(resolve, delayMs));
-      }
-    }
+    if (!link.isLost) this.emit('respawn', { ioWorker: link.worker, ...(error !== undefined && { error }) });
   }
 
   #onServerClosed(id: number): void {
@@ -531,9 +468,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     if (host instanceof TcpServer) {
       const listened = host.isListener;
       if (!listened && !host.isSubscribed) return;
-      const answers = await this.#links.callAll('unsubscribe', host.id, listened).catch(ignoreMissingServer);
-      const goesOn = answers === undefined || answers.every((answer) => answer !== false);
-      if (goesOn) return;
+      if (await this.#listening.unsubscribe(host.id, listened)) return;
     }
     await host.close({ drainMs: timeoutMs });
   }
@@ -584,13 +519,6 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     };
   }
 
-  #threads(): Stall[] {
-    return threadProgress(
-      this.#links.up.map(({ board }) => board),
-      Date.now(),
-    );
-  }
-
   /** Takes turns, and passes over those that are being started again. */
   #chooseWorker(): number {
     const { ioWorkers } = this.#handle;
@@ -630,11 +558,6 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   #updateRef(): void {
     this.#links.ref(this.#keepsAlive);
   }
-}
-
-function ignoreMissingServer(error: unknown): undefined {
-  if (error instanceof ReactorError && error.code === 'ERR_REACTOR_NO_SUCH_SERVER') return undefined;
-  throw error;
 }
 
 let answersPings = false;

@@ -1,5 +1,3 @@
-import type { StatusBoard } from '../shared/status-board.js';
-
 /** A thread that has events waiting and does not handle them. */
 export interface Stall {
   readonly threadId: number;
@@ -7,22 +5,6 @@ export interface Stall {
   readonly stalledMs: number;
   /** Bytes of events that wait for it. */
   readonly waitingBytes: number;
-}
-
-/** The threads that the boards know, each once: the longest time of all its lanes, and all that waits. */
-export function threadProgress(boards: Iterable<StatusBoard>, now: number): Stall[] {
-  const threads = new Map<number, Stall>();
-  for (const board of boards) {
-    for (const { threadId, stalledMs, waitingBytes } of board.lanes(now)) {
-      const before = threads.get(threadId);
-      threads.set(threadId, {
-        threadId,
-        stalledMs: Math.max(stalledMs, before?.stalledMs ?? 0),
-        waitingBytes: waitingBytes + (before?.waitingBytes ?? 0),
-      });
-    }
-  }
-  return [...threads.values()];
 }
 
 /** Looks at the progress of all threads now and then, and reports each stall once. Only runs where somebody listens. */
