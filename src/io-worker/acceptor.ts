@@ -13,6 +13,7 @@ export class Acceptor {
   readonly #server: net.Server;
   readonly #loop: EventLoop;
   readonly #reuseReadBuffer: boolean;
+  #listening: Promise<ServerAddress> | undefined;
   #address: ServerAddress = { address: '', port: 0, family: '' };
 
   constructor(loop: EventLoop, origin: Origin, reuseReadBuffer: boolean) {
@@ -23,8 +24,14 @@ export class Acceptor {
     this.#server.on('connection', (socket) => this.#adopt(socket));
   }
 
-  async listen(request: ListenRequest): Promise<ServerAddress> {
-    const { host, port, backlog, reusePort } = request;
+  /** Called again, it answers the same. */
+  listen(request: ListenRequest): Promise<ServerAddress> {
+    this.#listening ??= this.#listen(request);
+    return this.#listening;
+  }
+
+  async #listen(request: ListenRequest): Promise<ServerAddress> {
+    const { host, port, backlog, home } = request;
     const server = this.#server;
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => {
@@ -33,7 +40,7 @@ export class Acceptor {
       });
       const options = { ...(host !== undefined && { host }), port, backlog, exclusive: true };
       // The types are those of Node 20, which has no reusePort.
-      server.listen(reusePort ? ({ ...options, reusePort } as net.ListenOptions) : options, resolve);
+      server.listen(home === undefined ? ({ ...options, reusePort: true } as net.ListenOptions) : options, resolve);
     });
     server.removeAllListeners('error');
     // accept() failed, for want of file descriptors for example: libuv has refused that peer, the others are served on.

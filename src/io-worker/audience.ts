@@ -11,8 +11,8 @@ export class Audience {
   readonly #dispatch: Dispatch;
   readonly #orphanTimeoutMs: number;
   readonly #board: StatusBoard;
-  /** In the order in which they subscribed. */
-  readonly #lanes = new Set<EventLane>();
+  /** With their seniority: of those that stand by, the one with the lowest is next. */
+  readonly #lanes = new Map<EventLane, number>();
   readonly #held = new Map<TcpConnection, NodeJS.Timeout | undefined>();
 
   /** @param orphanTimeoutMs how long connections are held; 0: not at all */
@@ -27,8 +27,12 @@ export class Audience {
     return this.#dispatch !== 'all';
   }
 
-  get lanes(): ReadonlySet<EventLane> {
-    return this.#lanes;
+  has(lane: EventLane): boolean {
+    return this.#lanes.has(lane);
+  }
+
+  get size(): number {
+    return this.#lanes.size;
   }
 
   /**
@@ -36,7 +40,8 @@ export class Audience {
    * @returns false if it is not held either: it ends
    */
   place(connection: TcpConnection): boolean {
-    if (this.#dispatch === 'all') for (const lane of this.#lanes) connection.input.attach(lane);
+    this.forget(connection);
+    if (this.#dispatch === 'all') for (const lane of this.#lanes.keys()) connection.input.attach(lane);
     else {
       const lane = this.#choose();
       if (lane !== undefined) connection.input.attach(lane);
@@ -53,13 +58,10 @@ export class Audience {
   }
 
   /** The thread gets events from now on; those that are held find their thread in it. */
-  add(lane: EventLane, connections: Iterable<TcpConnection>): void {
+  add(lane: EventLane, seniority: number, connections: Iterable<TcpConnection>): void {
     if (this.#lanes.has(lane)) return;
-    this.#lanes.add(lane);
-    for (const connection of [...this.#held.keys()]) {
-      this.forget(connection);
-      this.place(connection);
-    }
+    this.#lanes.set(lane, seniority);
+    for (const connection of [...this.#held.keys()]) this.place(connection);
     if (this.#dispatch !== 'all') return;
     for (const connection of connections) if (!connection.input.isOn(lane)) connection.input.attach(lane);
   }
@@ -78,9 +80,12 @@ export class Audience {
 
   #choose(): EventLane | undefined {
     let chosen: EventLane | undefined;
-    for (const lane of this.#lanes) {
-      if (chosen === undefined || lane.connections < chosen.connections) chosen = lane;
-      if (this.#dispatch === 'owner') break;
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const [lane, seniority] of this.#lanes) {
+      const rank = this.#dispatch === 'owner' ? seniority : lane.connections;
+      if (rank >= lowest) continue;
+      chosen = lane;
+      lowest = rank;
     }
     return chosen;
   }

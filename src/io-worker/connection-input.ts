@@ -69,6 +69,7 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   #blocked = true;
   /** The peer broke the rules. */
   #failed = false;
+  #discards = false;
   /** Up to this message, a thread that has died may have handled them. */
   #suspectUpTo = 0;
 
@@ -105,6 +106,25 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     return this.#outboxes.some((outbox) => outbox.lane === lane);
   }
 
+  /** Also true of a thread that has still to answer that it leaves: then it hears of what it watches. */
+  isFor(lane: EventLane): boolean {
+    return this.isOn(lane) || this.#leaving.some((outbox) => outbox.lane === lane);
+  }
+
+  /** All threads that get the events have handled everything, and none that leaves is still at work. */
+  get isWoundDown(): boolean {
+    if (this.#outboxes.length === 0 || this.#leaving.length > 0) return false;
+    return this.#outboxes.every((outbox) => outbox.isWoundDown);
+  }
+
+  /** Nobody will take any more of it: what comes is dropped, and the end is the end. */
+  discard(): void {
+    this.#discards = true;
+    this.#input = EMPTY;
+    this.#unfinished = [];
+    this.#pump();
+  }
+
   /** A thread gets the events from now on: first all that its predecessor has not finished. */
   attach(lane: EventLane): void {
     const outbox = new EventOutbox(lane, this.#at, this, this.#passesOn, !this.#passesOn && this.#partsLeft > 0);
@@ -129,7 +149,7 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
     this.#leaving.push(outbox);
     outbox.event(eventKind.LEAVE, EMPTY);
-    this.#updateBlocked();
+    this.#pump();
     return true;
   }
 
@@ -140,18 +160,21 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     lane.noteConsumed();
     this.#leaving = this.#leaving.filter((each) => each !== outbox);
     this.#takeBack(outbox, false);
+    this.#checkOver();
     return true;
   }
 
   /** The thread is dead, and its lane has been retired. True if it had to do with this connection. */
   laneDied(lane: EventLane): boolean {
-    const outbox = [...this.#outboxes, ...this.#leaving].find((each) => each.lane === lane);
-    if (outbox === undefined) return false;
-    this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
-    this.#leaving = this.#leaving.filter((each) => each !== outbox);
-    this.#takeBack(outbox, true);
-    this.#updateBlocked();
-    return true;
+    const outboxes = [...this.#leaving, ...this.#outboxes].filter((each) => each.lane === lane);
+    this.#outboxes = this.#outboxes.filter((each) => each.lane !== lane);
+    this.#leaving = this.#leaving.filter((each) => each.lane !== lane);
+    for (const outbox of outboxes) this.#takeBack(outbox, true);
+    // Others may have waited for its ring only.
+    this.#pump();
+    // Where all get everything, nobody else has to hear of the close in its place.
+    if (!this.#passesOn) this.#checkOver();
+    return outboxes.length > 0;
   }
 
   /** The thread's application has heard of the close. */
@@ -160,7 +183,13 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     if (outbox === undefined || (this.#told & tailEvent.CLOSE) === 0) return;
     this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
     outbox.close();
-    if (this.#outboxes.length === 0) this.#owner.onOver();
+    this.#checkOver();
+  }
+
+  /** Everybody who was told of the close has heard of it, and nobody has still to answer anything. */
+  #checkOver(): void {
+    const isTold = (this.#told & tailEvent.CLOSE) !== 0;
+    if (isTold && this.#outboxes.length === 0 && this.#leaving.length === 0) this.#owner.onOver();
   }
 
   /** The application has done with all it got. */
@@ -168,15 +197,15 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     this.#outboxes.find((each) => each.lane === lane)?.trim();
   }
 
-  /** The thread has handled all there was and would end the connection now. True: so would all others that get its events. */
-  woundDown(lane: EventLane): boolean {
+  /** The thread has handled all there was and would end the connection now. */
+  woundDown(lane: EventLane): void {
     for (const outbox of this.#outboxes) if (outbox.lane === lane) outbox.isWoundDown = true;
-    return this.#outboxes.every((outbox) => outbox.isWoundDown);
   }
 
   // ---- what happens to the connection ----
 
   received(bytes: Uint8Array, length: number): void {
+    if (this.#discards) return;
     const decoded = this.#canDeliver() && this.#input.length === 0 ? this.#decode(bytes, length) : 0;
     if (decoded < length) {
       const rest = bytes.subarray(decoded, length);
@@ -274,6 +303,7 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
       const decoded = this.#decode(this.#input, Math.min(this.#input.length, READ_BUFFER_BYTES));
       this.#input = this.#failed ? EMPTY : this.#input.subarray(decoded);
     }
+    if (this.#discards && (this.#tail & tailEvent.CLOSE) !== 0) this.#owner.onOver();
     for (const event of Object.values(tailEvent)) {
       if (this.#input.length > 0 || this.#outboxes.length === 0 || (this.#tail & event) === 0) continue;
       if (event === tailEvent.END) this.#owner.onInputEnded();
@@ -305,7 +335,7 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   }
 
   #updateBlocked(): void {
-    const blocked = this.#input.length > 0 || !this.#canDeliver();
+    const blocked = !this.#discards && (this.#input.length > 0 || !this.#canDeliver());
     if (blocked === this.#blocked) return;
     this.#blocked = blocked;
     this.#owner.onBlocked(blocked);

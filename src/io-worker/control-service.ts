@@ -22,22 +22,26 @@ export interface IoWorkerParts {
   readonly loop: EventLoop;
   readonly reuseReadBuffer: boolean;
   readonly connectors: Map<number, Connector>;
+  /** Servers that were closed: a thread that has not heard of it must not have them listen again. */
+  readonly closedServers: Set<number>;
+  /** Until then (performance.now) servers may be missing that threads are about to restore. */
+  readonly restoredUntil: number;
 }
+
+const LOOK_AGAIN_MS = 10;
 
 /** The control plane's end in the io worker, for one lane. */
 export class ControlService implements IoWorkerControl {
+  readonly #parts: IoWorkerParts;
   readonly #loop: EventLoop;
-  readonly #reuseReadBuffer: boolean;
-  readonly #connectors: Map<number, Connector>;
   /** Undefined: there was none left for the thread. */
   readonly #lane: EventLane | undefined;
   /** Attempts of this thread. */
   readonly #attempts = new Set<Connector>();
 
   constructor(parts: IoWorkerParts, lane: EventLane | undefined) {
+    this.#parts = parts;
     this.#loop = parts.loop;
-    this.#reuseReadBuffer = parts.reuseReadBuffer;
-    this.#connectors = parts.connectors;
     this.#lane = lane;
   }
 
@@ -53,34 +57,36 @@ export class ControlService implements IoWorkerControl {
     });
   }
 
-  listen(request: ListenRequest): ControlResult<ServerAddress> {
+  listen(request: ListenRequest, seniority: number | undefined): ControlResult<ServerAddress> {
     return settle(async () => {
       const lane = this.#openLane();
       const known = this.#loop.origins.get(request.server);
+      if (this.#parts.closedServers.has(request.server)) throw noSuchServer(request.server);
       if (known?.acceptor !== undefined) {
         known.inform(lane);
-        return known.acceptor.address;
+        return known.acceptor.listen(request);
       }
       const origin = Origin.server(request, this.#loop.board);
-      const acceptor = new Acceptor(this.#loop, origin, this.#reuseReadBuffer);
+      const acceptor = new Acceptor(this.#loop, origin, this.#parts.reuseReadBuffer);
       origin.inform(lane);
-      if (request.dispatch === 'owner') origin.subscribe(lane);
+      if (seniority !== undefined) origin.subscribe(lane, seniority);
       // Known before it listens: two threads may ask for it after a crash.
       this.#loop.origins.set(request.server, origin);
       origin.acceptor = acceptor;
       try {
         return await acceptor.listen(request);
       } catch (error) {
-        this.#loop.origins.delete(request.server);
+        // Two may have waited for it.
+        if (this.#loop.origins.get(request.server) === origin) this.#loop.origins.delete(request.server);
         throw error;
       }
     });
   }
 
-  subscribe(server: number): ControlResult<ServerDescription> {
+  subscribe(server: number, seniority: number): ControlResult<ServerDescription> {
     return settle(async () => {
-      const { origin, request, acceptor } = this.#server(server);
-      origin.subscribe(this.#openLane());
+      const { origin, request, acceptor } = await this.#server(server);
+      origin.subscribe(this.#openLane(), seniority);
       return { request, address: acceptor.address };
     });
   }
@@ -90,8 +96,8 @@ export class ControlService implements IoWorkerControl {
       const origin = this.#loop.origins.get(server);
       const lane = this.#openLane();
       if (origin === undefined) return true;
-      const { lanes } = origin.audience;
-      if (unlessLast && lanes.size - (lanes.has(lane) ? 1 : 0) === 0) return false;
+      const { audience } = origin;
+      if (unlessLast && audience.size - (audience.has(lane) ? 1 : 0) === 0) return false;
       await origin.unsubscribe(lane);
       return true;
     });
@@ -100,11 +106,14 @@ export class ControlService implements IoWorkerControl {
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void> {
     return settle(async () => {
       const origin = this.#loop.origins.get(id);
-      if (origin === undefined) return;
+      // Also if it is not known here: after a crash, a slower thread may still ask for it. Clients are never asked for.
+      this.#parts.closedServers.add(id);
+      if (origin === undefined || origin.isEnded) return;
       await origin.windDown(reason, drainMs);
       // A client's may get further connections from attempts that were under way.
       if (origin.request === undefined) return;
-      this.#loop.origins.delete(id);
+      origin.isEnded = true;
+      if (origin.isUnused) this.#loop.origins.delete(id);
       origin.announceEnd();
     });
   }
@@ -112,13 +121,15 @@ export class ControlService implements IoWorkerControl {
   connect(request: ConnectRequest): ControlResult<ConnectionId> {
     return settle(async () => {
       this.#openLane();
-      const connector = new Connector(this.#loop, request, this.#reuseReadBuffer);
-      this.#connectors.set(request.attempt, connector);
+      const connector = new Connector(this.#loop, request, this.#parts.reuseReadBuffer);
+      this.#parts.connectors.set(request.attempt, connector);
       this.#attempts.add(connector);
       try {
         return await connector.connect(() => this.#clientOrigin(request));
       } finally {
-        this.#connectors.delete(request.attempt);
+        const origin = this.#loop.origins.get(request.client);
+        if (origin?.isUnused === true) this.#loop.origins.delete(request.client);
+        this.#parts.connectors.delete(request.attempt);
         this.#attempts.delete(connector);
       }
     });
@@ -126,7 +137,7 @@ export class ControlService implements IoWorkerControl {
 
   abortConnect(attempt: number): ControlResult<void> {
     const error = new ReactorError('ERR_REACTOR_ABORTED', 'The attempt to connect was aborted');
-    return settle(async () => this.#connectors.get(attempt)?.abort(error));
+    return settle(async () => this.#parts.connectors.get(attempt)?.abort(error));
   }
 
   info(id: ConnectionId): ControlResult<ConnectionAddresses | undefined> {
@@ -139,7 +150,7 @@ export class ControlService implements IoWorkerControl {
   close(drainMs: number): ControlResult<void> {
     return settle(async () => {
       const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
-      for (const connector of this.#connectors.values()) connector.abort(closed);
+      for (const connector of this.#parts.connectors.values()) connector.abort(closed);
       const origins = [...this.#loop.origins.values()];
       await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
     });
@@ -160,11 +171,16 @@ export class ControlService implements IoWorkerControl {
     return lane;
   }
 
-  #server(id: number): { origin: Origin; request: ListenRequest; acceptor: Acceptor } {
-    const origin = this.#loop.origins.get(id);
-    const { request, acceptor } = origin ?? {};
-    if (origin !== undefined && request !== undefined && acceptor !== undefined) return { origin, request, acceptor };
-    throw new ReactorError('ERR_REACTOR_NO_SUCH_SERVER', `There is no server ${id}; it may have been closed`);
+  async #server(id: number): Promise<{ origin: Origin; request: ListenRequest; acceptor: Acceptor }> {
+    for (;;) {
+      const origin = this.#loop.origins.get(id);
+      const { request, acceptor } = origin ?? {};
+      if (origin?.isEnded === true) throw noSuchServer(id);
+      if (origin !== undefined && request !== undefined && acceptor !== undefined) return { origin, request, acceptor };
+      const mayCome = performance.now() < this.#parts.restoredUntil && !this.#parts.closedServers.has(id);
+      if (!mayCome) throw noSuchServer(id);
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    }
   }
 
   #clientOrigin(request: ConnectRequest): Origin {
@@ -175,6 +191,10 @@ export class ControlService implements IoWorkerControl {
     this.#loop.origins.set(id, origin);
     return origin;
   }
+}
+
+function noSuchServer(id: number): ReactorError {
+  return new ReactorError('ERR_REACTOR_NO_SUCH_SERVER', `There is no server ${id}; it may have been closed`);
 }
 
 async function settle<T>(call: () => Promise<T>): ControlResult<T> {

@@ -3,7 +3,7 @@ import { commandKind, decodeBroadcast } from '../shared/command-record.js';
 import { type ConnectionTable, codecTrait, MAX_LANES } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
 import { encodeClose, eventKind } from '../shared/event-record.js';
-import { frameKind } from '../shared/frame-format.js';
+import { frameKind, maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { RingConsumer } from '../shared/ring-consumer.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
@@ -17,6 +17,9 @@ import type { TcpConnection } from './tcp-connection.js';
 /** What one lane may bring into one turn. */
 const BYTES_PER_TURN = 256 * 1024;
 const RECORDS_PER_TURN = 1024;
+
+/** What may be taken out of one lane at once for the sake of a slot: a ring of the usual size, a few times over. */
+const SETTLING_TURNS = 16;
 
 /** Turns with nothing to do before the io worker goes to sleep. */
 const IDLE_TURNS = 2;
@@ -58,7 +61,9 @@ export class EventLoop {
     this.board = board;
     this.table = table;
     this.slots = new Slots(table, (isSettled) => {
-      for (const lane of this.#lanes) while (!isSettled() && this.#takeCommands(lane));
+      for (const lane of this.#lanes) {
+        for (let turns = 0; turns < SETTLING_TURNS && !isSettled() && this.#takeCommands(lane); turns++);
+      }
     });
     this.#sleepWord = sleepWord;
   }
@@ -268,8 +273,16 @@ export class EventLoop {
     lane.broadcastParts = [];
     const origin = this.origins.get(id);
     if (origin === undefined) return;
-    const bytes = origin.settings.codec === codecTrait.FRAME ? encodeFrame(frameKind.DATA, message) : message;
+    const { codec, maxFrameBytes } = origin.settings;
+    const isFramed = codec === codecTrait.FRAME;
+    // A thread that has only the server's id does not know how long a message may be.
+    const isTooLong = isFramed && message.length > maxBodyBytes(maxFrameBytes);
+    const bytes = isFramed ? encodeFrame(frameKind.DATA, message) : message;
     const excepted = new Set(except);
-    for (const connection of origin.connections) if (!excepted.has(connection.id)) connection.broadcast(bytes);
+    for (const connection of origin.connections) {
+      if (excepted.has(connection.id)) continue;
+      if (isTooLong) this.table.noteDropped(connection.slot);
+      else connection.broadcast(bytes);
+    }
   }
 }

@@ -9,7 +9,10 @@ import type { IoWorkerParts } from './control-service.js';
 import { EventLoop } from './event-loop.js';
 import { admit } from './lanes.js';
 
-const { worker, board: boardMemory, table, firstGeneration, reuseReadBuffer } = workerData as IoWorkerData;
+/** So long the threads may take to restore the servers of a dead io worker, before one of them is not to be expected any more. */
+const RESTORE_MS = 3000;
+
+const { worker, board: boardMemory, table, firstGeneration, isSuccessor, reuseReadBuffer } = workerData as IoWorkerData;
 
 const board = new StatusBoard(new SharedMemory(boardMemory));
 const loop = new EventLoop(
@@ -18,7 +21,8 @@ const loop = new EventLoop(
   new ConnectionTable(new SharedMemory(table), firstGeneration),
   new SleepWord(board.memory, IO_SLEEP_WORD),
 );
-const parts: IoWorkerParts = { loop, reuseReadBuffer, connectors: new Map() };
+const restoredUntil = isSuccessor ? performance.now() + RESTORE_MS : 0;
+const parts: IoWorkerParts = { loop, reuseReadBuffer, restoredUntil, connectors: new Map(), closedServers: new Set() };
 
 function onMessage(message: unknown): void {
   if (isLaneRequest(message)) admit(parts, message);

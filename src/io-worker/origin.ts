@@ -38,22 +38,25 @@ export class Origin {
   /** A client's connections belong to the thread that made them: without it they end. */
   static client(id: number, settings: ConnectionSettings, lane: EventLane, board: StatusBoard): Origin {
     const origin = new Origin(id, settings, new Audience('owner', 0, board));
-    origin.audience.add(lane, origin.connections);
+    origin.audience.add(lane, 0, origin.connections);
     return origin;
   }
 
-  /** Nothing refers to it: a client that has no connections. */
+  /** It is closed: there will be no connections and no subscribers any more. */
+  isEnded = false;
+
+  /** Nothing refers to it: a client that has no connections, or a server that has ended and whose last connection is over. */
   get isUnused(): boolean {
-    return this.request === undefined && this.connections.size === 0;
+    return (this.request === undefined || this.isEnded) && this.connections.size === 0;
   }
 
   inform(lane: EventLane): void {
     this.#interested.add(lane);
   }
 
-  subscribe(lane: EventLane): void {
+  subscribe(lane: EventLane, seniority: number): void {
     this.inform(lane);
-    this.audience.add(lane, this.connections);
+    this.audience.add(lane, seniority, this.connections);
   }
 
   /** Resolves when the thread has handed over all its connections. */

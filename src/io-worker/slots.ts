@@ -1,5 +1,8 @@
 import type { ConnectionTable, SlotSettings } from '../shared/connection-table.js';
 
+/** So many freed slots are looked at before a fresh one is taken. */
+const TRIES = 8;
+
 /** Which slot of the connection table holds which connection. Freed slots are reused oldest first. */
 export class Slots<T> {
   readonly table: ConnectionTable;
@@ -20,10 +23,10 @@ export class Slots<T> {
   /** Opens a slot; undefined if all are taken. */
   open(settings: SlotSettings): { slot: number; generation: number } | undefined {
     for (;;) {
-      let slot = this.#next();
+      let slot = this.#reuse(TRIES) ?? this.#fresh();
       if (slot === undefined) {
         this.#settle(() => this.#free.length + this.#freed.length > 0);
-        slot = this.#next();
+        slot = this.#reuse(Number.POSITIVE_INFINITY);
       }
       if (slot === undefined) return undefined;
       const generation = this.table.open(slot, settings);
@@ -53,20 +56,29 @@ export class Slots<T> {
     for (const occupant of this.#occupants) if (occupant !== undefined) yield occupant;
   }
 
-  /** The slot that has been free for longest and that no thread owes or has bytes for any more, or a fresh one. */
-  #next(): number | undefined {
-    for (let left = this.#free.length + this.#freed.length; left > 0; left--) {
+  /** The slot that has been free for longest and that no thread owes or has bytes for any more. */
+  #reuse(tries: number): number | undefined {
+    let owed: number | undefined;
+    for (let left = Math.min(tries, this.#free.length + this.#freed.length); left > 0; left--) {
       if (this.#free.length === 0) {
         this.#free = this.#freed.reverse();
         this.#freed = [];
       }
       const reused = this.#free.pop() as number;
-      if (this.table.buffered(reused) !== 0) this.#settle(() => this.table.buffered(reused) === 0);
       if (this.table.buffered(reused) === 0) return reused;
-      // A thread has still bytes for the previous connection in its queue: they would count for the next one.
+      // A thread has still bytes for the previous connection: they would count for the next one. Those in its ring can be had.
+      if (owed === undefined) {
+        owed = reused;
+        this.#settle(() => this.table.buffered(reused) === 0);
+        if (this.table.buffered(reused) === 0) return reused;
+      }
       this.#freed.push(reused);
     }
-    const fresh = this.count + this.#worn + this.#freed.length;
+    return undefined;
+  }
+
+  #fresh(): number | undefined {
+    const fresh = this.count + this.#worn + this.#free.length + this.#freed.length;
     return fresh < this.table.slots ? fresh : undefined;
   }
 }

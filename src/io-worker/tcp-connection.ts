@@ -64,6 +64,8 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   #reason: CloseReason | undefined;
   #error: Error | undefined;
   #windDownReason: CloseReason | undefined;
+  /** Why threads that have handled everything would shut it down. */
+  #doneReason: CloseReason | undefined;
   #shutdownTimer: NodeJS.Timeout | undefined;
   #closePayload: Buffer = NOTHING;
   readonly #whenClosed: (() => void)[] = [];
@@ -129,8 +131,16 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   /** Finds threads that get its events. Without one, and with nobody to wait for, it ends. */
   #place(): void {
     if (!this.origin.audience.place(this)) this.orphan();
-    // Nobody is there to finish anything.
-    else if (this.input.isHeld && this.#windDownReason !== undefined) this.shutdown(this.#windDownReason);
+    // Nobody will come to hear of its end.
+    else if (this.input.isHeld && this.#closed && this.origin.isEnded) this.orphan();
+    else if (this.input.isHeld && this.#windDownReason !== undefined) this.#windDownAlone(this.#windDownReason);
+  }
+
+  /** Nobody is there to finish anything, and nobody will be: what the peer sends up to its end is dropped. */
+  #windDownAlone(reason: CloseReason): void {
+    this.origin.audience.forget(this);
+    this.input.discard();
+    this.shutdown(reason);
   }
 
   // ---- commands ----
@@ -175,7 +185,13 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
 
   /** A thread has handled all there was behind the peer's end, or since the server closes. All who get its events must have. */
   shutdownWhenDone(lane: EventLane, reason: CloseReason): void {
-    if (this.input.woundDown(lane)) this.shutdown(reason);
+    this.input.woundDown(lane);
+    this.#doneReason ??= reason;
+    this.#checkWoundDown();
+  }
+
+  #checkWoundDown(): void {
+    if (this.#doneReason !== undefined && this.input.isWoundDown) this.shutdown(this.#doneReason);
   }
 
   destroy(reason: CloseReason, error?: Error): void {
@@ -200,15 +216,15 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
 
   watch(lane: EventLane): void {
     if (!this.#closed) this.#watchers.add(lane);
-    else if (!this.input.isOn(lane)) this.#tellOfClose(lane);
+    else if (!this.input.isFor(lane)) this.#tellOfClose(lane);
   }
 
   /** A thread that had been asked to leave has left. */
   released(lane: EventLane): void {
     this.setPausedBy(lane, false);
     if (!this.input.released(lane)) return;
-    if (this.input.isHeld) this.#place();
-    this.updateLanePause();
+    this.#placeIfHeld();
+    this.#checkWoundDown();
     this.origin.noteReleased(lane);
   }
 
@@ -217,8 +233,19 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     this.#watchers.delete(lane);
     this.setPausedBy(lane, false);
     if (!this.input.laneDied(lane)) return;
-    if (this.input.isHeld) this.#place();
+    this.#placeIfHeld();
+    this.#checkWoundDown();
+  }
+
+  #placeIfHeld(): void {
+    if (this.#isOver) return;
+    // A thread that is still at work may have unfinished messages.
+    if (this.input.isHeld && !this.input.isLeaving) this.#place();
     this.updateLanePause();
+  }
+
+  get #isOver(): boolean {
+    return this.#loop.slots.get(this.slot) !== this;
   }
 
   /** What a dead thread had begun to send is dropped. */
@@ -239,12 +266,16 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
    * Resolves when it is closed.
    */
   windDown(reason: CloseReason): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+    if (this.#closed) {
+      // Held for a thread to hear of its end: none will come.
+      if (this.input.isHeld && !this.input.isLeaving) this.orphan();
+      return Promise.resolve();
+    }
     const closed = new Promise<void>((resolve) => this.#whenClosed.push(resolve));
     if (this.#windDownReason === undefined) {
       this.#windDownReason = reason;
       this.input.windDown();
-      if (this.input.isHeld && !this.input.isLeaving) this.shutdown(reason);
+      if (this.input.isHeld && !this.input.isLeaving) this.#windDownAlone(reason);
     }
     return closed;
   }
@@ -316,7 +347,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   }
 
   onOver(): void {
-    if (this.#loop.slots.get(this.slot) !== this) return;
+    if (this.#isOver) return;
     this.origin.audience.forget(this);
     this.origin.connections.delete(this);
     if (this.origin.isUnused) this.#loop.origins.delete(this.origin.id);
@@ -405,7 +436,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     this.#closePayload = encodeClose({ reason, unsentBytes, counts: table.counts(this.slot) }, error);
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#watchers.add(lane);
-    for (const lane of this.#watchers) if (!this.input.isOn(lane)) this.#tellOfClose(lane);
+    for (const lane of this.#watchers) if (!this.input.isFor(lane)) this.#tellOfClose(lane);
     this.#watchers.clear();
     this.input.closed(this.#closePayload);
     for (const resolve of this.#whenClosed) resolve();

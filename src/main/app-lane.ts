@@ -36,6 +36,8 @@ export class AppLane {
   readonly #ringIoWorker: () => void;
   readonly #listener: LaneListener;
   readonly #slab = new MessageSlab();
+  /** Of commands that waited, some have found room in the last run. */
+  hasMoved = false;
   #stopped = false;
   #onDrained: (() => void) | undefined;
   /** Who waits for the ring to be handed out up to a position. */
@@ -93,20 +95,20 @@ export class AppLane {
 
   /**
    * Hands out events until there are none or the deadline has passed, and moves commands that wait. Returns how many events
-   * there were, and adds one if commands moved.
+   * there were: messages, and all else that connections are told.
    */
   run(deadline: number): number {
     if (this.#stopped) return 0;
     const handled = this.#handleEvents(deadline);
     if (this.#catchingUp.length > 0) this.#noteCaughtUp();
-    const moved = this.commands.retry();
+    this.hasMoved = this.commands.retry();
     const onDrained = this.#onDrained;
-    if (handled === 0 && onDrained !== undefined) {
+    if (handled === 0 && !this.#inRecord && onDrained !== undefined) {
       this.#onDrained = undefined;
       this.stop();
       onDrained();
     }
-    return handled + (moved ? 1 : 0);
+    return handled;
   }
 
   #handleEvents(deadline: number): number {
@@ -116,15 +118,15 @@ export class AppLane {
     let interval = 1;
     let untilClock = interval;
     let count = 0;
-    for (; !this.#stopped; count++) {
-      if (!this.#nextMessage() && !this.#nextRecord()) break;
+    while (!this.#stopped) {
+      if (this.#nextMessage()) count++;
+      else if (!this.#nextRecord()) break;
+      // A record of messages counts by what is in it.
+      else if (this.#batchConnection === undefined) count++;
       if (--untilClock > 0) continue;
       const before = now;
       now = performance.now();
-      if (now > deadline) {
-        count++;
-        break;
-      }
+      if (now > deadline) break;
       // A slow handler is looked at one by one: 32 of them would hold up everything else in this thread.
       interval = now - before < QUICK_MS ? Math.min(2 * interval, MAX_CLOCK_INTERVAL) : 1;
       untilClock = interval;

@@ -1,11 +1,17 @@
 import type { SleepWord } from '../shared/doorbell.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { AppLane } from './app-lane.js';
+import { surfaceErrors } from './surface.js';
 
 /** Turns without an event before this thread goes to sleep. */
 const IDLE_TURNS = 2;
 /** How long one turn may hand out events before timers and other I/O of this thread get their turn. */
 const TURN_MS = 2;
+
+/** What this thread is at, for those who must not do it twice at a time. */
+export interface Activity {
+  handlers: number;
+}
 
 /**
  * When this thread looks at its lanes, one to each io worker. While there are events, turns follow each other with
@@ -15,8 +21,14 @@ export class AppLoop {
   readonly #sleepWord: SleepWord;
   readonly #lanes = new Set<AppLane>();
   #immediate: NodeJS.Immediate | undefined;
+  /** Commands that waited have found room. */
+  #hasMoved = false;
   #idleTurns = 0;
   #running = false;
+  /** Handlers of messages that are being called, by whoever. */
+  readonly activity: Activity = { handlers: 0 };
+  /** What is to be done in the next turn of the event loop, or in front of the next poll. */
+  #deferred: (() => void)[] = [];
 
   constructor(sleepWord: SleepWord) {
     this.#sleepWord = sleepWord;
@@ -53,25 +65,45 @@ export class AppLoop {
    * there were.
    */
   pollSync(timeoutMs: number): number {
-    if (this.#running) {
+    if (this.#running || this.activity.handlers > 0) {
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', 'pollSync() cannot be called from a handler of an event');
     }
     const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      const events = this.#run();
-      const left = deadline - performance.now();
-      if (events > 0 || left <= 0) return events;
-      this.#sleepWord.announcePark();
-      if (this.#isIdle()) this.#sleepWord.park(left);
-      else this.#sleepWord.awake();
+    this.#runDeferred();
+    try {
+      for (;;) {
+        const events = this.#run();
+        const left = deadline - performance.now();
+        if (events > 0 || left <= 0) return events;
+        this.#sleepWord.announcePark();
+        if (this.#isIdle()) this.#sleepWord.park(left);
+        else this.#sleepWord.awake();
+      }
+    } finally {
+      // It is awake, and nobody rings: the next turn of the event loop looks again before it sleeps.
+      this.#idleTurns = 0;
+      if (this.#lanes.size > 0) this.#schedule();
     }
+  }
+
+  /** Does something when whoever is being answered now has had a chance to add listeners. */
+  defer(run: () => void): void {
+    if (this.#deferred.length === 0) setImmediate(() => this.#runDeferred());
+    this.#deferred.push(run);
+  }
+
+  #runDeferred(): void {
+    const deferred = this.#deferred;
+    this.#deferred = [];
+    for (const run of deferred) surfaceErrors(run);
   }
 
   readonly #turn = (): void => {
     this.#immediate = undefined;
     let completed = false;
     try {
-      this.#idleTurns = this.#run() > 0 ? 0 : this.#idleTurns + 1;
+      const isBusy = this.#run() > 0 || this.#hasMoved;
+      this.#idleTurns = isBusy ? 0 : this.#idleTurns + 1;
       completed = true;
     } finally {
       const mayRest = completed && this.#idleTurns >= IDLE_TURNS;
@@ -82,10 +114,12 @@ export class AppLoop {
   #run(): number {
     const deadline = performance.now() + TURN_MS;
     let events = 0;
+    this.#hasMoved = false;
     this.#running = true;
     try {
       for (const lane of this.#lanes) {
         events += lane.run(deadline);
+        if (lane.hasMoved) this.#hasMoved = true;
         // The others come first the next time: a busy lane must not keep them from their turn.
         if (this.#lanes.size > 1 && performance.now() > deadline) {
           if (this.#lanes.delete(lane)) this.#lanes.add(lane);

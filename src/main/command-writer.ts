@@ -14,6 +14,14 @@ interface Waiting {
   readonly payload: Uint8Array;
   /** What of the payload is in the ring already. */
   done: number;
+  readonly sequence: number;
+}
+
+/** Messages that are done as soon as the commands up to `after` have left this thread. */
+interface Done {
+  readonly slot: number;
+  readonly messages: number;
+  readonly after: number;
 }
 
 const NOTHING = new Uint8Array(0);
@@ -39,20 +47,29 @@ export class CommandWriter {
   #broadcastBytes = 0;
 
   readonly #onWaiting: () => void;
+  readonly #onQueue: () => void;
+  #hadWaiting = false;
+  #sequence = 0;
+  #done: Done[] = [];
 
-  /** @param onWaiting called when a command has to wait: from then on `retry` must be called until it has gone */
+  /**
+   * @param onWaiting called when a command has to wait: from then on `retry` must be called until it has gone
+   * @param onQueue called when commands begin or cease to wait
+   */
   constructor(
     ring: RingProducer,
     table: ConnectionTable,
     ledger: SharedMemory,
     doorbell: Doorbell,
     onWaiting: () => void,
+    onQueue: () => void,
   ) {
     this.#ring = ring;
     this.#table = table;
     this.#ledger = ledger;
     this.#doorbell = doorbell;
     this.#onWaiting = onWaiting;
+    this.#onQueue = onQueue;
   }
 
   get ringUsedBytes(): number {
@@ -73,6 +90,8 @@ export class CommandWriter {
   ): number {
     const header = framed ? FRAME_HEADER_BYTES : 0;
     const bytes = header + length;
+    // In a thread that does not yield nobody else does it.
+    if (this.#waiting.length > 0) this.retry();
     const offset = this.#waiting.length > 0 ? -1 : this.#place(slot, generation, data, bytes, header);
     if (offset === -1) {
       const payload = Buffer.allocUnsafeSlow(bytes);
@@ -140,6 +159,23 @@ export class CommandWriter {
     this.#command(commandKind.CLOSE_DONE, slot, generation, NOTHING);
   }
 
+  /**
+   * The application has done with messages of a connection. What it has answered may still wait here, and would be lost with this
+   * thread: only when it is in the ring do the messages count as done, and would not be handed to another thread.
+   */
+  noteDone(slot: number, messages: number): void {
+    if (this.#waiting.length === 0) this.#table.noteDone(slot, messages);
+    else this.#done.push({ slot, messages, after: this.#sequence });
+  }
+
+  /** @param before what is in front of that command has left */
+  #settleDone(before: number): void {
+    for (let first = this.#done[0]; first !== undefined && first.after < before; first = this.#done[0]) {
+      this.#done.shift();
+      this.#table.noteDone(first.slot, first.messages);
+    }
+  }
+
   /** No command waits for room in the ring. */
   get isEmpty(): boolean {
     return this.#waiting.length === 0;
@@ -150,6 +186,8 @@ export class CommandWriter {
     let moved = false;
     let count = 0;
     for (const waiting of this.#waiting) {
+      // Before it leaves: it may be what lets the slot go to another connection.
+      this.#settleDone(waiting.sequence);
       const before = waiting.done;
       const finished = this.#move(waiting);
       if (finished || waiting.done > before) moved = true;
@@ -159,6 +197,7 @@ export class CommandWriter {
     for (const { slot } of this.#waiting.splice(0, count)) this.#countWaiting(slot, -1);
     if (this.#waiting.length === 0 && moved) this.#ring.spaceFound();
     if (moved) this.#doorbell.ring();
+    this.#noteQueue();
     return moved;
   }
 
@@ -181,6 +220,15 @@ export class CommandWriter {
       return false;
     });
     if (this.#waiting.length === 0) this.#ring.spaceFound();
+    this.#noteQueue();
+  }
+
+  #noteQueue(): void {
+    const hasWaiting = this.#waiting.length > 0;
+    if (!hasWaiting) this.#settleDone(Number.POSITIVE_INFINITY);
+    if (hasWaiting === this.#hadWaiting) return;
+    this.#hadWaiting = hasWaiting;
+    this.#onQueue();
   }
 
   #countWaiting(slot: number, by: number): void {
@@ -198,6 +246,7 @@ export class CommandWriter {
   }
 
   #command(kind: CommandKind, slot: number, generation: number, payload: Uint8Array): void {
+    if (this.#waiting.length > 0) this.retry();
     if (this.#waiting.length > 0 || !this.#put(kind, slot, generation, payload, 0, payload.length)) {
       this.#enqueue(kind, slot, generation, payload);
       return;
@@ -214,12 +263,13 @@ export class CommandWriter {
         return false;
       });
     }
-    this.#waiting.push({ kind, slot, generation, payload, done: 0 });
+    this.#waiting.push({ kind, slot, generation, payload, done: 0, sequence: ++this.#sequence });
     this.#countWaiting(slot, 1);
     this.queuedBytes += payload.length;
     // A message longer than a record always comes this way; it can start at once if nothing is in front of it.
     if (this.#waiting.length === 1) this.retry();
     if (this.#waiting.length > 0) this.#onWaiting();
+    this.#noteQueue();
   }
 
   #move(waiting: Waiting): boolean {

@@ -2,6 +2,7 @@ import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectionId } from '../shared/connection-id.js';
 import type { ConnectionTable } from '../shared/connection-table.js';
 import type { ConnectionAddresses } from '../shared/event-record.js';
+import type { Activity } from './app-loop.js';
 import type { CommandWriter } from './command-writer.js';
 import type { CloseDetail, MessageInfo } from './connection-events.js';
 import type { TcpConnection } from './tcp-connection.js';
@@ -24,10 +25,13 @@ export interface ConnectionContext {
   readonly lane: number;
   readonly table: ConnectionTable;
   readonly commands: CommandWriter;
+  readonly activity: Activity;
   /** Has a connection whose events this thread does not get told of DRAIN, FLUSHED and CLOSE. */
   watch(connection: TcpConnection): void;
   /** This thread has done with the connection's events. */
   release(connection: TcpConnection): void;
+  /** Keeps the thread alive while somebody waits. */
+  hold<T>(wait: () => Promise<T>): Promise<T>;
   /** Asks the io worker. */
   info(id: ConnectionId): Promise<ConnectionAddresses | undefined>;
 }

@@ -12,8 +12,10 @@ export interface FlowOwner {
   emitBehindMessages(atWork: boolean): boolean;
   /** The socket is not to be read, or again. */
   onReading(stopped: boolean): void;
-  /** The application has done with a message. */
-  onMessageDone(): void;
+  /** An iteration has taken a message. */
+  onTaken(): void;
+  /** The application has done with so many further messages, and with all in front of them. */
+  onMessagesDone(count: number): void;
   /** It has done with all messages that had to wait. */
   onSettled(): void;
 }
@@ -47,6 +49,8 @@ export class InboundFlow {
   #hasKept = false;
   /** Another thread gets the messages. */
   #left = false;
+  /** Messages that iterations are at work on, in order: two of them may finish in another one. */
+  #inHand: { isDone: boolean }[] = [];
 
   constructor(owner: FlowOwner) {
     this.#owner = owner;
@@ -111,6 +115,8 @@ export class InboundFlow {
   /** Another thread is to get what waits here, and what follows. */
   leave(): void {
     this.#left = true;
+    // Whether the socket is read is up to who comes next.
+    this.#paused = false;
     this.#queue.clear();
     this.#wakeIterators();
     this.flow();
@@ -127,7 +133,11 @@ export class InboundFlow {
 
   /** The application has done with a message. */
   messageDone(): void {
-    this.#owner.onMessageDone();
+    this.#messagesDone(1);
+  }
+
+  #messagesDone(count: number): void {
+    this.#owner.onMessagesDone(count);
     if (!this.#hasKept || !this.#queue.isEmpty) return;
     this.#hasKept = false;
     this.#owner.onSettled();
@@ -185,10 +195,14 @@ export class InboundFlow {
         const message = this.#paused ? undefined : this.#queue.shift();
         if (message !== undefined) {
           this.#updateReading();
+          this.#owner.onTaken();
+          const inHand = { isDone: false };
+          this.#inHand.push(inHand);
           try {
             yield message;
           } finally {
-            this.messageDone();
+            inHand.isDone = true;
+            this.#noteInHand();
           }
           continue;
         }
@@ -207,6 +221,13 @@ export class InboundFlow {
       this.#iterators.delete(iterator);
       this.#flowSoon();
     }
+  }
+
+  /** Only what has nothing unfinished in front of it counts as done. */
+  #noteInHand(): void {
+    const first = this.#inHand.findIndex(({ isDone }) => !isDone);
+    const done = this.#inHand.splice(0, first === -1 ? this.#inHand.length : first);
+    if (done.length > 0) this.#messagesDone(done.length);
   }
 
   #takesMessages(): boolean {

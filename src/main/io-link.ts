@@ -2,6 +2,7 @@ import { MessageChannel, type MessagePort, type Transferable, threadId } from 'n
 import * as comlink from 'comlink';
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import type { CloseReason } from '../shared/close-reason.js';
+import { type ConnectionId, connectionId } from '../shared/connection-id.js';
 import { ConnectionTable } from '../shared/connection-table.js';
 import {
   type ControlResult,
@@ -36,14 +37,18 @@ export type ControlValue<K extends keyof IoWorkerControl> = IoWorkerControl[K] e
   ? T
   : never;
 
+const MIN_STALE_HANDLES = 1024;
+
 /** What a link needs of its reactor. */
 export interface LinkOwner {
   readonly loop: AppLoop;
   readonly sizes: LaneSizes;
   readonly threadWords: SharedMemory;
   hostOf(origin: number): TcpHost | undefined;
-  /** Connections have come or gone. */
-  onConnections(by: number): void;
+  /** Connections have come or gone, or commands have begun or ceased to wait. */
+  onConnections(): void;
+  /** Keeps the thread alive while somebody waits. */
+  hold<T>(wait: () => Promise<T>): Promise<T>;
   onServerClosed(id: number): void;
   /** Why a call is not answered. */
   goneError(): ReactorError;
@@ -68,8 +73,12 @@ export class IoLink implements LaneListener {
   readonly #ports: LinkPorts;
   /** Connections whose events this thread gets. */
   readonly #connections = new Map<number, TcpConnection>();
-  /** Others that wait for something. */
-  readonly #watched = new Map<number, TcpConnection[]>();
+  /** Others that wait for something, by their ids. */
+  readonly #watched = new Map<ConnectionId, TcpConnection>();
+  /** Others that somebody may still have in hand: one object for each. */
+  readonly #handles = new Map<ConnectionId, WeakRef<TcpConnection>>();
+  /** When there are more, those that nobody has in hand any more are dropped. */
+  #staleLimit = MIN_STALE_HANDLES;
   #lost = false;
 
   private constructor(worker: number, owner: LinkOwner, ports: LinkPorts, memory: LaneMemory, welcome: LaneWelcome) {
@@ -86,6 +95,7 @@ export class IoLink implements LaneListener {
       new SharedMemory(memory.ledger),
       doorbell,
       () => owner.loop.wake(),
+      () => owner.onConnections(),
     );
     this.lane = new AppLane(new RingConsumer(new SharedMemory(memory.events)), commands, () => doorbell.ring(), this);
     this.context = {
@@ -93,9 +103,11 @@ export class IoLink implements LaneListener {
       lane: welcome.lane,
       table,
       commands,
+      activity: owner.loop.activity,
       watch: (connection) => this.#watch(connection),
       release: (connection) => this.#release(connection),
       info: (id) => this.call('info', id),
+      hold: (wait) => owner.hold(wait),
     };
     ports.doorbell.on('message', () => owner.loop.rung());
     ports.doorbell.unref();
@@ -105,15 +117,16 @@ export class IoLink implements LaneListener {
   }
 
   /**
-   * Gets a lane. Rejects with ERR_REACTOR_TOO_MANY_THREADS, or ERR_REACTOR_IO_WORKER_CRASH if the io worker goes meanwhile.
+   * Gets a lane. `gone` is aborted when the io worker is. Rejects with ERR_REACTOR_TOO_MANY_THREADS, or ERR_REACTOR_IO_WORKER_CRASH if the io worker goes meanwhile.
    */
-  static async join(worker: number, owner: LinkOwner, request: RequestLane): Promise<IoLink> {
+  static async join(worker: number, owner: LinkOwner, request: RequestLane, gone: AbortSignal): Promise<IoLink> {
     const memory = allocateLane(owner.sizes, owner.threadWords);
     const ports = new LinkPorts(() => owner.goneError());
+    // Of a message to a thread that is just ending one never hears again, nor of the ports in it.
+    gone.addEventListener('abort', () => ports.close());
     try {
       const { doorbellPort, controlPort } = ports.theirs;
       const lane: LaneRequest = { type: LANE_REQUEST, threadId, memory, doorbellPort, controlPort };
-      // A thread that is just ending never says that it has not got the request; its ports tell.
       await ports.orGone(Promise.resolve(request(lane, [doorbellPort, controlPort])));
       return new IoLink(worker, owner, ports, memory, await ports.call('join'));
     } catch (error) {
@@ -150,15 +163,18 @@ export class IoLink implements LaneListener {
     this.#ports.close();
   }
 
-  /** Tells every connection of this link that it is over, in place of an io worker that will not. */
-  endAll(reason: CloseReason): void {
+  /**
+   * Tells every connection of this link that it is over, in place of an io worker that will not.
+   * @param isDead the io worker is gone; otherwise it goes on, with other threads
+   */
+  endAll(reason: CloseReason, isDead: boolean): void {
     const { table } = this.context;
-    // Nobody else changes the table any more.
-    table.closeAll();
-    const connections = [...this.#connections.values(), ...[...this.#watched.values()].flat()];
-    this.#owner.onConnections(-this.#connections.size);
+    if (isDead) table.closeAll();
+    const connections = [...this.#connections.values(), ...this.#watched.values()];
     this.#connections.clear();
     this.#watched.clear();
+    this.#handles.clear();
+    this.#owner.onConnections();
     for (const connection of connections) {
       const { slot } = connection;
       const event = { reason, unsentBytes: Math.max(0, table.buffered(slot)), counts: table.counts(slot) };
@@ -173,31 +189,52 @@ export class IoLink implements LaneListener {
     return connection?.generation === generation ? connection : undefined;
   }
 
+  /** The connection, whether this thread gets its events or not: always the same object for the same one. */
+  connection(slot: number, generation: number): TcpConnection {
+    const received = this.connectionAt(slot, generation);
+    if (received !== undefined) return received;
+    const id = connectionId(this.worker, slot, generation);
+    const known = this.#handles.get(id)?.deref();
+    if (known !== undefined) return known;
+    const connection = new TcpConnection(this.context, slot, generation);
+    if (connection.state === 'closed') return connection;
+    if (this.#handles.size > this.#staleLimit) this.#dropStaleHandles();
+    this.#handles.set(id, new WeakRef(connection));
+    return connection;
+  }
+
+  #dropStaleHandles(): void {
+    for (const [id, handle] of this.#handles) if (handle.deref() === undefined) this.#handles.delete(id);
+    this.#staleLimit = Math.max(MIN_STALE_HANDLES, 2 * this.#handles.size);
+  }
+
   onOpen(slot: number, generation: number, event: OpenEvent): void {
     const host = this.#owner.hostOf(event.origin);
     const connection = new TcpConnection(this.context, slot, generation, host, event);
+    // It may be in this thread's hands already: it has left and comes back, before the last handler was through.
     this.#connections.set(slot, connection);
-    this.#owner.onConnections(1);
+    this.#owner.onConnections();
     if (host === undefined) connection.destroy();
     else host.onOpen(connection, event.attempt, { handedOver: event.handedOver });
   }
 
   onClose(slot: number, generation: number, event: CloseEvent): void {
     const connection = this.connectionAt(slot, generation);
-    if (connection !== undefined) {
-      this.#connections.delete(slot);
-      this.#owner.onConnections(-1);
-      connection.receiveClose(event);
-    }
-    for (const watched of this.#takeWatched(slot, generation)) surfaceErrors(() => watched.receiveClose(event));
+    const id = connectionId(this.worker, slot, generation);
+    const watched = this.#watched.get(id);
+    this.#watched.delete(id);
+    if (watched !== undefined) surfaceErrors(() => watched.receiveClose(event));
+    if (connection === undefined) return;
+    this.#connections.delete(slot);
+    this.#owner.onConnections();
+    connection.receiveClose(event);
   }
 
   onAnswer(slot: number, generation: number, tell: (connection: TcpConnection) => void): void {
     const connection = this.connectionAt(slot, generation);
+    const watched = this.#watched.get(connectionId(this.worker, slot, generation));
+    if (watched !== undefined) surfaceErrors(() => tell(watched));
     if (connection !== undefined) tell(connection);
-    for (const watched of this.#watched.get(slot) ?? []) {
-      if (watched.generation === generation) surfaceErrors(() => tell(watched));
-    }
   }
 
   onServerClosed(id: number): void {
@@ -211,26 +248,17 @@ export class IoLink implements LaneListener {
   // ----
 
   #watch(connection: TcpConnection): void {
-    const { slot, generation } = connection;
-    this.#watched.set(slot, [...(this.#watched.get(slot) ?? []), connection]);
-    this.context.commands.watch(slot, generation);
+    this.#watched.set(connection.id, connection);
+    this.context.commands.watch(connection.slot, connection.generation);
   }
 
   #release(connection: TcpConnection): void {
     const { slot, generation } = connection;
     this.context.commands.released(slot, generation);
+    this.#handles.set(connection.id, new WeakRef(connection));
     if (this.#connections.get(slot) !== connection) return;
     this.#connections.delete(slot);
-    this.#owner.onConnections(-1);
-  }
-
-  #takeWatched(slot: number, generation: number): TcpConnection[] {
-    const watched = this.#watched.get(slot);
-    if (watched === undefined) return [];
-    const others = watched.filter((connection) => connection.generation !== generation);
-    if (others.length === 0) this.#watched.delete(slot);
-    else this.#watched.set(slot, others);
-    return watched.filter((connection) => connection.generation === generation);
+    this.#owner.onConnections();
   }
 
   #onPortsClosed(): void {

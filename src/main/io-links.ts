@@ -24,7 +24,8 @@ export interface LinksOwner {
   onRejoined(link: IoLink): Promise<void>;
   /** There will be no io workers any more. */
   onEnded(): void;
-  keepsAlive(): boolean;
+  /** Keeps the thread alive while somebody waits. */
+  hold<T>(wait: () => Promise<T>): Promise<T>;
 }
 
 /** This thread's links to all io workers. When one of them dies, a new link is made as soon as there is a new one. */
@@ -39,7 +40,10 @@ export class IoLinks implements LinkOwner {
   readonly #links: IoLink[] = [];
   /** Under way for those whose link is lost. */
   readonly #joins: (Promise<IoLink> | undefined)[] = [];
-  #connections = 0;
+  /** What keeps the thread alive while it asks for a lane again. */
+  readonly #holds = new Set<NodeJS.Timeout>();
+  #pinging = false;
+  #spawnerIsGone = false;
   #stopped = false;
   #endError: ReactorError | undefined;
 
@@ -53,8 +57,7 @@ export class IoLinks implements LinkOwner {
 
   /** Gets a lane to each io worker. Rejects with ERR_REACTOR_TOO_MANY_THREADS, ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. */
   async joinAll(count: number): Promise<void> {
-    const links = await Promise.all(Array.from({ length: count }, (_, worker) => this.#join(worker)));
-    this.#links.push(...links);
+    await Promise.all(Array.from({ length: count }, (_, worker) => this.#join(worker)));
   }
 
   get all(): readonly IoLink[] {
@@ -67,7 +70,12 @@ export class IoLinks implements LinkOwner {
 
   /** Connections whose events this thread gets. */
   get connectionCount(): number {
-    return this.#connections;
+    return this.#links.reduce((total, link) => total + link.connectionCount, 0);
+  }
+
+  /** Nothing that this thread has sent waits for room in a ring. */
+  get hasSent(): boolean {
+    return this.up.every(({ lane }) => lane.commands.isEmpty);
   }
 
   /** Calls an io worker; one that is being started again, when it is there. */
@@ -99,6 +107,10 @@ export class IoLinks implements LinkOwner {
 
   ref(referenced: boolean): void {
     for (const link of this.up) link.ref(referenced);
+    for (const hold of this.#holds) {
+      if (referenced) hold.ref();
+      else hold.unref();
+    }
   }
 
   /** No more events, calls or new links. Those that wait for an io worker get the error. */
@@ -114,9 +126,12 @@ export class IoLinks implements LinkOwner {
     return this.#owner.hostOf(origin);
   }
 
-  onConnections(by: number): void {
-    this.#connections += by;
+  onConnections(): void {
     this.#owner.onConnections();
+  }
+
+  hold<T>(wait: () => Promise<T>): Promise<T> {
+    return this.#owner.hold(wait);
   }
 
   goneError(): ReactorError {
@@ -132,13 +147,13 @@ export class IoLinks implements LinkOwner {
     const { worker } = lost;
     const reason = this.#registry.wasClosed ? 'reactor-close' : 'io-worker-crash';
     if (this.#stopped) {
-      lost.endAll(reason);
+      lost.endAll(reason, true);
       return;
     }
     // Before the application hears of it: its handlers may connect again at once, and then wait for the new one.
     const rejoin = this.#rejoin(worker);
     this.#joins[worker] = rejoin;
-    lost.endAll(reason);
+    lost.endAll(reason, true);
     rejoin.catch(() => {
       if (!this.#stopped) this.#owner.onEnded();
     });
@@ -149,7 +164,6 @@ export class IoLinks implements LinkOwner {
   /** Calls wait until the servers of this thread listen again: some of them will want to connect there. */
   async #rejoin(worker: number): Promise<IoLink> {
     const link = await this.#join(worker);
-    this.#links[worker] = link;
     this.#owner.onConnections();
     await this.#owner.onRejoined(link);
     // Unless it is lost again by now.
@@ -160,42 +174,74 @@ export class IoLinks implements LinkOwner {
   async #join(worker: number): Promise<IoLink> {
     // Nothing else keeps the thread alive while it asks, neither the promise of a message nor a port whose other end is gone.
     const hold = setInterval(() => undefined, HOLD_MS);
-    if (this.#links[worker] !== undefined && !this.#owner.keepsAlive()) hold.unref();
+    if (this.#links[worker] !== undefined) {
+      this.#holds.add(hold);
+      this.#owner.onConnections();
+    }
     try {
       for (;;) {
         const link = await this.#tryToJoin(worker);
-        if (link !== undefined) return link;
+        if (link !== undefined) {
+          this.#links[worker] = link;
+          return link;
+        }
         await this.#look();
       }
     } finally {
       clearInterval(hold);
+      this.#holds.delete(hold);
     }
   }
 
   /** Undefined: there is no such io worker at present. */
   async #tryToJoin(worker: number): Promise<IoLink | undefined> {
-    if (this.#stopped || this.#registry.isEnded) throw this.#endError ?? overError();
-    if (this.#registry.threadIdOf(worker) === undefined) return undefined;
+    this.#checkNotOver();
+    const ioThreadId = this.#registry.threadIdOf(worker);
+    if (ioThreadId === undefined) return undefined;
+    const gone = new AbortController();
+    const watch = setInterval(() => {
+      const isThere = this.#registry.threadIdOf(worker) === ioThreadId && !this.#registry.isEnded;
+      if (!isThere || this.#stopped || this.#spawnerIsGone) gone.abort();
+      else this.#pingSpawner();
+    }, LOOK_MS);
     try {
-      return await IoLink.join(worker, this, this.#requestLane(worker));
+      const link = await IoLink.join(worker, this, this.#requestLane(worker), gone.signal);
+      if (!this.#stopped) return link;
+      link.leave();
     } catch (error) {
-      if (isEnd(error) || isUnreachable(error)) return undefined;
-      throw error;
+      if (!isEnd(error) && !isUnreachable(error)) throw error;
+    } finally {
+      clearInterval(watch);
     }
+    this.#checkNotOver();
+    return undefined;
   }
 
   /** Waits a moment, and makes sure that somebody is there who will start the io worker again. */
   async #look(): Promise<void> {
-    let spawnerIsGone = false;
-    const { spawnerThreadId } = this.#registry;
-    // Answered late if that thread is busy, which is no reason to give up.
-    if (spawnerThreadId !== threadId) {
-      postMessageToThread(spawnerThreadId, PING).catch(() => {
-        spawnerIsGone = true;
-      });
-    }
+    this.#pingSpawner();
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
-    if (spawnerIsGone) throw overError();
+    this.#checkNotOver();
+  }
+
+  #checkNotOver(): void {
+    if (this.#stopped || this.#registry.isEnded || this.#spawnerIsGone) throw this.#endError ?? overError();
+  }
+
+  /** Only the thread that has spawned the reactor can start an io worker again; with it, all is over. */
+  #pingSpawner(): void {
+    const { spawnerThreadId } = this.#registry;
+    if (spawnerThreadId === threadId || this.#pinging) return;
+    this.#pinging = true;
+    // Answered late if that thread is busy, which is no reason to give up.
+    postMessageToThread(spawnerThreadId, PING).then(
+      () => {
+        this.#pinging = false;
+      },
+      () => {
+        this.#spawnerIsGone = true;
+      },
+    );
   }
 }
 

@@ -76,6 +76,7 @@ export class IoWorkerSupervisor {
       board: StatusBoard.allocate().memory.buffer,
       table: supervised.table.memory.buffer,
       firstGeneration: supervised.table.firstGeneration,
+      isSuccessor: this.#registry.epochOf(worker) > 0,
       reuseReadBuffer: this.#settings.reuseReadBuffer,
     };
     const thread = await IoWorkerThread.start(data, (error) => this.#crashed(worker, error));

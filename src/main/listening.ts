@@ -1,36 +1,49 @@
+import type { CloseReason } from '../shared/close-reason.js';
 import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { IoLink } from './io-link.js';
-import type { IoLinks } from './io-links.js';
+import { type IoLinks, ignoreEnd } from './io-links.js';
 import { sharesPorts, warnOfSingleHome } from './shared-port.js';
 import type { TcpServer } from './tcp-server.js';
 
 /** After a crash, how often listening again is tried, and with what pauses. */
 const RELISTEN_DELAYS_MS = [20, 100, 500, 2000];
 
+export interface RestoreListener {
+  /** Another thread has closed the server meanwhile. */
+  onClosed(server: TcpServer): void;
+  onFailed(error: ReactorError): void;
+}
+
 /** On which io workers servers listen, and this thread's subscriptions to them. */
 export class Listening {
   readonly #links: IoLinks;
   readonly #ioWorkers: number;
+  /** Where io workers cannot share a port, servers take turns. */
+  #nextHome = 0;
 
   constructor(links: IoLinks, ioWorkers: number) {
     this.#links = links;
     this.#ioWorkers = ioWorkers;
   }
 
-  /** Listens on all io workers if they can share the port, otherwise on one. */
-  async listen(request: ListenRequest): Promise<ServerDescription> {
+  /**
+   * Listens on all io workers if they can share the port, otherwise on one.
+   * @param seniority if this thread subscribes at the same time
+   */
+  async listen(request: ListenRequest, seniority: number | undefined): Promise<ServerDescription> {
     if (this.#ioWorkers === 1 || !sharesPorts) {
-      const home = this.#homeOf(request);
+      const home = this.#nextHome++ % this.#ioWorkers;
       if (this.#ioWorkers > 1) warnOfSingleHome(home);
-      return { request, address: await this.#links.call(home, 'listen', request) };
+      const alone = { ...request, home };
+      return { request: alone, address: await this.#links.call(home, 'listen', alone, seniority) };
     }
-    const shared = { ...request, reusePort: true };
-    const address = await this.#links.call(0, 'listen', shared);
+    const shared = { ...request, home: undefined };
+    const address = await this.#links.call(0, 'listen', shared, seniority);
     try {
       // The first has found the port; the others share it.
       for (let worker = 1; worker < this.#ioWorkers; worker++) {
-        await this.#links.call(worker, 'listen', { ...shared, port: address.port });
+        await this.#links.call(worker, 'listen', { ...shared, port: address.port }, seniority);
       }
     } catch (error) {
       await this.#links.callAll('closeOrigin', request.server, 'server-close', 0);
@@ -40,9 +53,9 @@ export class Listening {
   }
 
   /** Subscribes on all io workers that have the server. Rejects with ERR_REACTOR_NO_SUCH_SERVER if none has. */
-  async subscribe(server: number): Promise<ServerDescription> {
+  async subscribe({ id, seniority }: TcpServer): Promise<ServerDescription> {
     const outcomes = await Promise.allSettled(
-      this.#links.all.map(({ worker }) => this.#links.call(worker, 'subscribe', server)),
+      this.#links.all.map(({ worker }) => this.#links.call(worker, 'subscribe', id, seniority)),
     );
     let missing: unknown;
     for (const outcome of outcomes) {
@@ -52,6 +65,23 @@ export class Listening {
     }
     for (const outcome of outcomes) if (outcome.status === 'fulfilled') return outcome.value;
     throw missing;
+  }
+
+  /**
+   * Closes a server or a client on all io workers. One that is being started again is told, too, so that no other thread has
+   * the server listen there again; but not longer than the deadline.
+   */
+  async close(id: number, reason: CloseReason, drainMs: number, deadline: AbortSignal): Promise<void> {
+    const late = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()));
+    await Promise.all(
+      this.#links.all.map(async (link) => {
+        const closed = this.#links
+          .call(link.worker, 'closeOrigin', id, reason, drainMs)
+          .then(() => undefined, ignoreEnd);
+        // Whoever has the io worker answers when it has cut what was left at the deadline: that is worth waiting for.
+        await (link.isLost ? Promise.race([closed, late]) : closed);
+      }),
+    );
   }
 
   /**
@@ -65,33 +95,31 @@ export class Listening {
   }
 
   /** Listens and subscribes again, on an io worker that has been started again. */
-  async restore(link: IoLink, servers: readonly TcpServer[], onFailed: (error: ReactorError) => void): Promise<void> {
+  async restore(link: IoLink, servers: readonly TcpServer[], listener: RestoreListener): Promise<void> {
     for (const server of servers) {
       const { request } = server;
-      if (request === undefined || !(request.reusePort || this.#homeOf(request) === link.worker)) continue;
+      if (request === undefined || (request.home !== undefined && request.home !== link.worker)) continue;
       try {
-        await listenAgain(link, request);
-        if (server.isSubscribed) await link.call('subscribe', server.id);
+        await listenAgain(link, server, request);
+        if (server.isSubscribed) await link.call('subscribe', server.id, server.seniority);
       } catch (error) {
         if (link.isLost) return;
-        if (error instanceof ReactorError) onFailed(error);
+        if (isMissingServer(error)) listener.onClosed(server);
+        else if (error instanceof ReactorError && !server.isOver) listener.onFailed(error);
       }
     }
   }
-
-  #homeOf(request: ListenRequest): number {
-    return request.server % this.#ioWorkers;
-  }
 }
 
-async function listenAgain(link: IoLink, request: ListenRequest): Promise<void> {
+async function listenAgain(link: IoLink, server: TcpServer, request: ListenRequest): Promise<void> {
   for (const delayMs of [...RELISTEN_DELAYS_MS, undefined]) {
+    if (server.isOver) return;
     try {
-      await link.call('listen', request);
+      await link.call('listen', request, undefined);
       return;
     } catch (error) {
-      if (delayMs === undefined || link.isLost) throw error;
-      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      if (delayMs === undefined || link.isLost || isMissingServer(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, delayMs).unref());
     }
   }
 }

@@ -24,6 +24,8 @@ export interface LogicRestart {
 }
 
 export interface LogicPoolEvents {
+  /** A thread that replaces one that has died gets connections from now on. */
+  ready: [logic: { readonly index: number }];
   /** A thread has died and is being replaced; its connections have gone to the others. */
   restart: [restart: LogicRestart];
 }
@@ -133,6 +135,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
       const startedAt = performance.now();
       try {
         await this.#runOnce(logic, () => {
+          if (wasReady) this.emit('ready', { index: logic.index });
           wasReady = true;
           onReady();
         });

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import type { LaneSizes } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
+import { Registry } from '../shared/registry.js';
 
 /**
  * What another thread needs to attach to a reactor: shared memory and numbers. It can be posted to any number of threads, put into
@@ -17,8 +18,13 @@ export interface ReactorHandle {
 
 /** Throws ERR_REACTOR_INVALID_ARGUMENT if it is no handle. */
 export function checkHandle(handle: unknown): asserts handle is ReactorHandle {
-  const { reactor, registry } = (handle ?? {}) as Partial<ReactorHandle>;
-  if (typeof reactor === 'string' && registry instanceof SharedArrayBuffer) return;
+  const { reactor, registry, ioWorkers, stallAfterMs, sizes } = (handle ?? {}) as Partial<ReactorHandle>;
+  const isComplete =
+    typeof reactor === 'string' &&
+    registry instanceof SharedArrayBuffer &&
+    registry.byteLength === Registry.BYTES &&
+    [ioWorkers, stallAfterMs, sizes?.commandRingBytes, sizes?.eventRingBytes, sizes?.slots].every(Number.isInteger);
+  if (isComplete) return;
   throw new ReactorError(
     'ERR_REACTOR_INVALID_ARGUMENT',
     `attach() takes the handle of a reactor (reactor.handle), got ${inspect(handle, { depth: 0, maxStringLength: 60 })}`,

@@ -47,7 +47,8 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
     readPauses: sum(boardCounter.READ_PAUSES),
     turns: sum(boardCounter.TURNS),
-    endedThreads: sum(boardCounter.RECLAIMED_LANES),
+    // A thread has a lane to each io worker; one that has been started again has not seen them all.
+    endedThreads: Math.max(0, ...links.all.map(({ board }) => board.counter(boardCounter.RECLAIMED_LANES))),
     commandRingBytes: links.all.reduce((total, { lane }) => total + lane.commands.ringUsedBytes, 0),
     commandQueueBytes: links.all.reduce((total, { lane }) => total + lane.commands.queuedBytes, 0),
     threads: threadsOf(links),

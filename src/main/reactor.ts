@@ -38,7 +38,7 @@ import { type ReactorStats, readStats, threadsOf } from './reactor-stats.js';
 import { type Stall, StallWatch } from './stall-watch.js';
 import { surfaceErrors } from './surface.js';
 import { TcpClient } from './tcp-client.js';
-import { TcpConnection } from './tcp-connection.js';
+import type { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
 import { type ServerBackend, TcpServer } from './tcp-server.js';
 
@@ -108,7 +108,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         onServerClosed: (id) => this.#onServerClosed(id),
         onRejoined: (link) => this.#onRejoined(link),
         onEnded: () => this.#onEnded(),
-        keepsAlive: () => this.#keepsAlive,
+        hold: (wait) => this.#hold(wait),
       },
       (worker) => this.#requestLane(worker),
     );
@@ -202,12 +202,15 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         host,
         port,
         backlog,
-        reusePort: false,
+        home: 0,
         dispatch,
         orphanTimeoutMs: options.orphanTimeoutMs ?? DEFAULT_ORPHAN_TIMEOUT_MS,
         connection: connectionSettings(options),
       };
-      server.listening(await this.#hold(() => this.#listening.listen(request)), dispatch === 'owner');
+      const seniority = dispatch === 'owner' ? this.#registry.nextId() : undefined;
+      server.seniority = seniority ?? 0;
+      const description = await this.#hold(() => this.#listening.listen(request, seniority));
+      server.listening(description, seniority !== undefined);
       server.isListener = true;
     } catch (error) {
       this.#hosts.delete(server.id);
@@ -256,6 +259,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         if (worker !== undefined) void this.#links.call(worker, 'abortConnect', attempt).catch(() => undefined);
       },
       close: (self, drainMs) => this.#closeHost(self, 'local-shutdown', drainMs),
+      defer: (run) => this.#links.loop.defer(run),
     });
     this.#hosts.set(client.id, client);
     return client;
@@ -294,7 +298,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         `connection() takes the id of a connection, got ${String(id)}`,
       );
     }
-    return link.connectionAt(slot, generation) ?? new TcpConnection(link.context, slot, generation);
+    return link.connection(slot, generation);
   }
 
   /**
@@ -373,6 +377,8 @@ export class Reactor extends EventEmitter<ReactorEvents> {
           await this.#links.caughtUp();
         }),
       close: (server, drainMs) => this.#closeHost(server, 'server-close', drainMs),
+      nextId: () => this.#registry.nextId(),
+      defer: (run) => this.#links.loop.defer(run),
       onChanged: () => this.#updateRef(),
       broadcast: (server, except, message) => {
         const writers = this.#links.up.map(({ lane }) => lane.commands);
@@ -387,7 +393,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   async #subscribe(server: TcpServer): Promise<ServerDescription> {
     this.#checkOpen('subscribe()');
     try {
-      return await this.#listening.subscribe(server.id);
+      return await this.#listening.subscribe(server);
     } catch (error) {
       if (isMissingServer(error)) this.#hosts.delete(server.id);
       throw error;
@@ -396,8 +402,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   async #onRejoined(link: IoLink): Promise<void> {
     const servers = [...this.#hosts.values()].filter((host) => host instanceof TcpServer);
-    await this.#listening.restore(link, servers, (error) => {
-      if (!this.#ended) this.emit('error', error);
+    await this.#listening.restore(link, servers, {
+      onClosed: (server) => this.#onServerClosed(server.id),
+      onFailed: (error) => {
+        if (!this.#ended) this.emit('error', error);
+      },
     });
     const error = this.#crashes.get(link.worker);
     this.#crashes.delete(link.worker);
@@ -418,7 +427,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   async #closeHost(host: TcpHost, reason: CloseReason, drainMs: number): Promise<void> {
     await this.#hold(() =>
       withDeadline(drainMs, async (deadline) => {
-        await this.#links.callAll('closeOrigin', host.id, reason, drainMs);
+        await this.#listening.close(host.id, reason, drainMs, deadline);
         await this.#links.caughtUp();
         await host.finish(deadline);
       }),
@@ -455,7 +464,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         const left = Promise.all([...this.#hosts.values()].map((host) => this.#leaveHost(host, timeoutMs)));
         await Promise.race([left, late]);
         // What waits for room in a command ring is lost with this thread.
-        while (this.#links.up.some(({ lane }) => !lane.commands.isEmpty) && !deadline.aborted) {
+        while (!this.#links.hasSent && !deadline.aborted) {
           this.#links.loop.wake();
           await new Promise((resolve) => setImmediate(resolve));
         }
@@ -504,7 +513,9 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     const closed = this.#fatal ?? new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
     this.#links.stop(closed);
     for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(closed);
-    for (const link of this.#links.all) link.endAll(reason);
+    // In other threads the connections go on.
+    const isDead = this.#supervisor !== undefined || this.#registry.isEnded;
+    for (const link of this.#links.all) link.endAll(reason, isDead);
     for (const host of this.#hosts.values()) if (host instanceof TcpServer) surfaceErrors(() => host.ended());
     this.#updateRef();
   }
@@ -550,7 +561,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   get #keepsAlive(): boolean {
     if (!this.#referenced || this.#ended) return false;
-    if (this.#calls + this.#links.connectionCount > 0) return true;
+    if (this.#calls + this.#links.connectionCount > 0 || !this.#links.hasSent) return true;
     for (const host of this.#hosts.values()) if (host instanceof TcpServer && host.keepsAlive) return true;
     return false;
   }

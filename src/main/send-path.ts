@@ -49,6 +49,11 @@ export class SendPath {
     this.#credit = table.credit(slot, generation);
   }
 
+  /** Somebody waits for DRAIN or FLUSHED. */
+  get isAwaited(): boolean {
+    return this.#drainWanted || !this.#drainWaiters.isEmpty || !this.#flushWaiters.isEmpty;
+  }
+
   /** Nothing more is sent: this side is ending, or has ended. */
   get isStopped(): boolean {
     return this.#stopped;

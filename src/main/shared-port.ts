@@ -15,8 +15,12 @@ export function canSharePorts(version: string, platform: NodeJS.Platform): boole
   return known && PLATFORMS.includes(platform);
 }
 
-/** Told once a process, as Node does with its own warnings. */
+let hasWarned = false;
+
+/** Told once. */
 export function warnOfSingleHome(ioWorker: number): void {
+  if (hasWarned) return;
+  hasWarned = true;
   process.emitWarning(
     `This Node (${process.version}, ${process.platform}) cannot share a port between io workers, so that a server lives on one of ` +
       `them: this one on io worker ${ioWorker}. Outgoing connections are spread over all. Node 22.12 and later can, on Linux.`,

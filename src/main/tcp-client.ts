@@ -20,6 +20,8 @@ export interface ClientBackend {
   connect(request: ConnectRequest): Promise<unknown>;
   abort(attempt: number): void;
   close(client: TcpClient, drainMs: number): Promise<void>;
+  /** Behind the microtasks that an answer sets in motion. */
+  defer(run: () => void): void;
 }
 
 interface Attempt {
@@ -116,7 +118,7 @@ export class TcpClient extends TcpHost {
     const waiting = this.#attempts.get(attempt);
     this.add(connection);
     // Behind the microtasks in which the caller's `await connect()` goes on and adds its listeners.
-    setImmediate(() => connection.start());
+    this.#backend.defer(() => connection.start());
     // Aborted at the very moment it succeeded.
     if (waiting === undefined) connection.destroy();
     else waiting.resolve(connection);

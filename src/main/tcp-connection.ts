@@ -109,7 +109,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
    */
   get state(): ConnectionState {
     const state = this.#context.table.state(this.slot, this.generation);
-    if (this.#destroyed || state === slotState.CLOSED || state === slotState.FREE) return 'closed';
+    if (this.#destroyed || this.#closeEvent !== undefined || state === slotState.CLOSED || state === slotState.FREE)
+      return 'closed';
     return this.#sending.isStopped || state === slotState.CLOSING ? 'closing' : 'open';
   }
 
@@ -199,7 +200,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   async flush(options: WaitOptions = {}): Promise<void> {
     checkWait('flush()', options);
     if (this.state === 'closed') throw this.#closedError('flush()');
-    return this.#sending.flushed(options.signal);
+    return this.#awaited(() => this.#sending.flushed(options.signal));
   }
 
   /**
@@ -210,7 +211,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     checkWait('ready()', options);
     throwIfAborted(options.signal);
     if (this.state !== 'open') return false;
-    return this.#sending.ready(options.signal);
+    return this.#awaited(() => this.#sending.ready(options.signal));
   }
 
   /**
@@ -366,12 +367,15 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
       this.#redeliveries--;
       info = REDELIVERED;
     }
+    const { activity } = this.#context;
+    activity.handlers++;
     try {
       this.#host?.onMessage(this, message, info);
     } finally {
       try {
         this.emit('message', message, info);
       } finally {
+        activity.handlers--;
         // Also if a handler throws: the next thread would meet the same message. Not if the thread is terminated in it.
         this.#flow.messageDone();
       }
@@ -379,8 +383,13 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** @internal */
-  onMessageDone(): void {
-    if (this.#receives && !this.#closeEmitted) this.#context.table.noteDone(this.slot, 1);
+  onMessagesDone(count: number): void {
+    if (this.#receives && !this.#closeEmitted) this.#context.commands.noteDone(this.slot, count);
+  }
+
+  /** @internal */
+  onTaken(): void {
+    if (this.#redeliveries > 0) this.#redeliveries--;
   }
 
   /** @internal */
@@ -390,9 +399,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   emitBehindMessages(atWork: boolean): boolean {
-    if (this.#flow.hasLeft && this.#receives && this.#closeEvent === undefined) {
-      if (!atWork) this.#release();
-      return !atWork;
+    if (this.#flow.hasLeft && this.#closeEvent === undefined) {
+      if (!this.#receives || atWork) return false;
+      this.#release();
+      return true;
     }
     const closed = this.#closeEvent !== undefined;
     if (this.#windDown && !atWork) {
@@ -466,7 +476,12 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#host?.onReleased(this);
     this.#host = undefined;
     this.#readingStopped = false;
-    if (this.listenerCount('close') > 0) this.#watch();
+    if (this.listenerCount('close') > 0 || this.#sending.isAwaited) this.#watch();
+  }
+
+  /** A thread whose only business is to send stays alive until it knows. */
+  #awaited<T>(wait: () => Promise<T>): Promise<T> {
+    return this.#receives ? wait() : this.#context.hold(wait);
   }
 
   #shutdown(reason: CloseReason): void {

@@ -14,9 +14,12 @@ import { TcpHost } from './tcp-host.js';
 /** @internal What a server needs of its reactor. */
 export interface ServerBackend {
   readonly handle: ReactorHandle;
+  nextId(): number;
   subscribe(server: TcpServer): Promise<ServerDescription>;
   unsubscribe(server: TcpServer): Promise<void>;
   close(server: TcpServer, drainMs: number): Promise<void>;
+  /** Behind the microtasks that an answer sets in motion. */
+  defer(run: () => void): void;
   /** Whether it keeps the process alive may have changed. */
   onChanged(): void;
   broadcast(server: TcpServer, except: readonly number[], message: Uint8Array): boolean;
@@ -37,6 +40,8 @@ export class TcpServer extends TcpHost {
   #subscribed = false;
   /** @internal This thread has called listen(). */
   isListener = false;
+  /** @internal Among those that stand by: the lower one is first. */
+  seniority = 0;
   #closing: Promise<void> | undefined;
   #isClosed = false;
   /** Connections that came before whoever called listen() or subscribe() had a chance to listen to events. */
@@ -72,6 +77,7 @@ export class TcpServer extends TcpHost {
    */
   async subscribe(): Promise<void> {
     if (this.#subscribed) return;
+    this.seniority ||= this.#backend.nextId();
     this.#early ??= [];
     this.listening(await this.#backend.subscribe(this), true);
     this.#backend.onChanged();
@@ -87,6 +93,7 @@ export class TcpServer extends TcpHost {
   async unsubscribe(): Promise<void> {
     if (!this.#subscribed) return;
     this.#subscribed = false;
+    this.seniority = 0;
     await this.#backend.unsubscribe(this);
   }
 
@@ -140,7 +147,7 @@ export class TcpServer extends TcpHost {
     this.#subscribed = subscribed;
     this.#address = address;
     // The caller's `await` goes on in a microtask; only then can it add listeners.
-    setImmediate(() => this.#announceEarly());
+    this.#backend.defer(() => this.#announceEarly());
   }
 
   /** @internal Whoever closed it, it is over. */
@@ -150,6 +157,11 @@ export class TcpServer extends TcpHost {
     this.#subscribed = false;
     this.#closing ??= Promise.resolve();
     this.emit('close');
+  }
+
+  /** @internal It is closed, or about to be. */
+  get isOver(): boolean {
+    return this.#isClosed || this.#closing !== undefined;
   }
 
   /** @internal */
@@ -187,6 +199,11 @@ export class TcpServer extends TcpHost {
 
 function idsOf(except: BroadcastOptions['except']): number[] {
   if (except === undefined) return [];
-  const connections = except instanceof TcpConnection ? [except] : [...except];
-  return connections.map((connection) => connection.id);
+  const connections =
+    except instanceof TcpConnection ? [except] : Symbol.iterator in except ? [...except] : [undefined];
+  return connections.map((connection) => {
+    if (connection instanceof TcpConnection) return connection.id;
+    const message = "broadcast(): option 'except' must be a connection, or several connections in an iterable";
+    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+  });
 }

@@ -14,10 +14,16 @@ import type { ErrorData } from './reactor-error.js';
 export interface IoWorkerControl {
   /** The first call of a lane. */
   join(): ControlResult<LaneWelcome>;
-  /** Listens; if the server is there already (another thread was faster after a crash), answers its address. */
-  listen(request: ListenRequest): ControlResult<ServerAddress>;
-  /** This thread gets events of the server's connections from now on. */
-  subscribe(server: number): ControlResult<ServerDescription>;
+  /**
+   * Listens; if the server is there already (another thread was faster after a crash), answers its address.
+   * @param seniority subscribes at the same time
+   */
+  listen(request: ListenRequest, seniority: number | undefined): ControlResult<ServerAddress>;
+  /**
+   * This thread gets events of the server's connections from now on.
+   * @param seniority of those that stand by, the one with the lowest is next
+   */
+  subscribe(server: number, seniority: number): ControlResult<ServerDescription>;
   /**
    * It gets none any more; answers when all its connections have been handed over.
    * @param unlessLast answer false, and change nothing, if no other thread is subscribed
@@ -60,8 +66,8 @@ export interface ListenRequest {
   readonly host: string | undefined;
   readonly port: number;
   readonly backlog: number;
-  /** Other io workers listen on the same port. */
-  readonly reusePort: boolean;
+  /** The io worker that it lives on; undefined: all of them listen, and share the port. */
+  readonly home: number | undefined;
   readonly dispatch: Dispatch;
   readonly orphanTimeoutMs: number;
   readonly connection: ConnectionSettings;
@@ -94,6 +100,8 @@ export interface IoWorkerData {
   readonly board: SharedArrayBuffer;
   readonly table: SharedArrayBuffer;
   readonly firstGeneration: number;
+  /** It takes the place of one that has died: threads will restore their servers. */
+  readonly isSuccessor: boolean;
   /** Off: sockets are read through 'data' events, as on a Node whose internals are unknown. */
   readonly reuseReadBuffer: boolean;
 }

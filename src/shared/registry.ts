@@ -14,7 +14,6 @@ import { SharedMemory } from './shared-memory.js';
  */
 const WORKERS_OFFSET = 64;
 const WORKER_BYTES = 64;
-const REGISTRY_BYTES = WORKERS_OFFSET + MAX_IO_WORKERS * WORKER_BYTES;
 
 const registryWord = { NEXT_ID: 0, ENDED: 1, SPAWNER: 2 } as const;
 const workerWord = { THREAD_ID: 0, EPOCH: 1 } as const;
@@ -24,6 +23,7 @@ const ended = { CLOSED: 1, CRASHED: 2 } as const;
 const NO_THREAD = -1;
 
 export class Registry {
+  static readonly BYTES: number = WORKERS_OFFSET + MAX_IO_WORKERS * WORKER_BYTES;
   readonly memory: SharedMemory;
 
   constructor(memory: SharedMemory) {
@@ -31,7 +31,7 @@ export class Registry {
   }
 
   static allocate(spawnerThreadId: number): Registry {
-    const registry = new Registry(SharedMemory.allocate(REGISTRY_BYTES));
+    const registry = new Registry(SharedMemory.allocate(Registry.BYTES));
     registry.memory.store(registryWord.SPAWNER, spawnerThreadId);
     for (let worker = 0; worker < MAX_IO_WORKERS; worker++) registry.noteEnded(worker);
     return registry;

@@ -48,7 +48,8 @@ export async function sendToDeafPeer(bytes: number, overflow: 'close' | 'drop'):
   if (overflow === 'close') {
     const [reason, detail] = (await closed) as [string, { unsentBytes: number }];
     expect(reason).to.equal('backpressure');
-    expect(detail.unsentBytes).to.be.within(15 * MIB, 17 * MIB);
+    // Between the decision and the close, the kernel may still take as much as its buffers grow to.
+    expect(detail.unsentBytes).to.be.within(8 * MIB, 17 * MIB);
   } else {
     expect(connection.state).to.equal('open');
     expect(connection.droppedMessages).to.be.above(0);

@@ -1,0 +1,156 @@
+import { expect } from 'chai';
+import { LogicPool, type LogicPoolOptions, type LogicRestart, type TcpServer } from '../../src/index.js';
+import { next, rejection, until } from '../fixtures/events.js';
+import type { RawPeer } from '../fixtures/raw-peer.js';
+import { props, scene } from '../fixtures/scene.js';
+
+const LOGIC = new URL('../fixtures/thread-logic.js', import.meta.url);
+const NO_LOGIC = new URL('../fixtures/thread-no-logic.js', import.meta.url);
+
+interface Answer {
+  readonly text: string;
+  readonly index: number;
+  readonly threadId: number;
+  readonly redelivered: boolean;
+  readonly data: unknown;
+  readonly server: number;
+}
+
+describe('LogicPool', () => {
+  const stage = scene();
+  const own = props();
+
+  async function start(options: Partial<LogicPoolOptions> = {}): Promise<{ server: TcpServer; pool: LogicPool }> {
+    const server = await stage.listen({ dispatch: 'balance' });
+    const pool = await LogicPool.start(server, { filename: LOGIC, threads: 2, data: {}, ...options });
+    own.defer(() => pool.close({ timeoutMs: 0 }));
+    return { server, pool };
+  }
+
+  /** Sends one message behind `before` answers, and reads the answer to it. */
+  async function ask(peer: RawPeer, text: string, before: number): Promise<Answer> {
+    peer.send(text);
+    const answers = await peer.texts.reaches(before + 1);
+    return JSON.parse(answers[before] as string) as Answer;
+  }
+
+  it('spreads the connections of the server over its threads, which answer by themselves', async () => {
+    const { server, pool } = await start();
+    expect(pool.threads).to.equal(2);
+    const answers: Answer[] = [];
+    for (let i = 0; i < 6; i++) {
+      const peer = (await stage.connectRaw(server.address.port)).read();
+      answers.push(await ask(peer, `${i}`, 0));
+    }
+    expect(answers.map(({ text }) => text)).to.deep.equal(['0', '1', '2', '3', '4', '5']);
+    expect(answers.map(({ index }) => index).sort()).to.deep.equal([0, 0, 0, 1, 1, 1]);
+    expect(new Set(answers.map(({ threadId }) => threadId)).size).to.equal(2);
+    expect(new Set(answers.map((answer) => answer.server))).to.deep.equal(new Set([server.id]));
+    expect(server.connectionCount).to.equal(0);
+  });
+
+  it('passes data to each thread, and takes a path as well as a URL', async () => {
+    const { fileURLToPath } = await import('node:url');
+    for (const filename of [LOGIC.href, fileURLToPath(LOGIC)]) {
+      const { server, pool } = await start({ data: { answer: 42 }, filename, threads: 1 });
+      const peer = (await stage.connectRaw(server.address.port)).read();
+      expect((await ask(peer, 'hello', 0)).data).to.deep.equal({ answer: 42 });
+      peer.socket.destroy();
+      await pool.close();
+    }
+  });
+
+  for (const [how, message] of [
+    ['throw', /thrown by the logic/],
+    ['exit', /./],
+  ] as const) {
+    it(`replaces a thread that ends by ${how}, and gives its connections to the others`, async () => {
+      const { server, pool } = await start();
+      const connect = async (): Promise<RawPeer> => (await stage.connectRaw(server.address.port)).read();
+      const [peer, other] = [await connect(), await connect()];
+      const first = await ask(peer, 'first', 0);
+      const second = await ask(other, 'second', 0);
+      const restarted = next<[LogicRestart]>(pool, 'restart');
+      const before = stage.reactor.stats().threads.length;
+      peer.send(how, 'goes on');
+      const [{ index, error }] = await restarted;
+      expect(index).to.equal(first.index);
+      expect(error.message).to.match(message);
+      // The other one has it now. The message that has killed the first comes again, unless its handler has thrown.
+      const answers = await peer.texts.reaches(how === 'exit' ? 3 : 2);
+      const got = answers.slice(1).map((text) => JSON.parse(text) as Answer);
+      expect(got.map(({ text }) => text)).to.deep.equal(how === 'exit' ? ['exit', 'goes on'] : ['goes on']);
+      expect(got.map(({ threadId }) => threadId)).to.deep.equal(got.map(() => second.threadId));
+      expect((await ask(other, 'undisturbed', 1)).threadId).to.equal(second.threadId);
+      // The replacement is there and gets new connections.
+      await until(() => stage.reactor.stats().threads.length === before);
+      const indexes = new Set<number>();
+      while (indexes.size < 2) indexes.add((await ask(await connect(), 'new', 0)).index);
+      expect([...indexes].sort()).to.deep.equal([0, 1]);
+    });
+  }
+
+  it('hands its connections over when it is closed', async () => {
+    const { server, pool } = await start();
+    const peer = (await stage.connectRaw(server.address.port)).read();
+    await ask(peer, '1', 0);
+    const { heldConnections } = stage.reactor.stats();
+    await pool.close();
+    expect(stage.reactor.stats().heldConnections).to.equal(heldConnections + 1);
+    server.on('message', (connection, data) => void connection.send(`main ${data.toString()}`));
+    await server.subscribe();
+    peer.send('2');
+    expect((await peer.texts.reaches(2))[1]).to.equal('main 2');
+    await pool.close();
+  });
+
+  it('ends when the server is closed', async () => {
+    const { server, pool } = await start();
+    const before = stage.reactor.stats().threads.length;
+    const peer = (await stage.connectRaw(server.address.port)).read();
+    void peer.ended.then(() => peer.end());
+    await ask(peer, '1', 0);
+    await server.close();
+    await peer.gone;
+    await until(() => pool.threads === 0);
+    await until(() => stage.reactor.stats().threads.length === before - 2);
+    await pool.close();
+  });
+
+  describe('start() rejects', () => {
+    const wrong: Record<string, [options: Partial<LogicPoolOptions>, code: string, message: RegExp]> = {
+      'a module that does not exist': [
+        { filename: new URL('./nowhere.js', import.meta.url) },
+        'ERR_REACTOR_LOGIC_FAILED',
+        /nowhere/,
+      ],
+      'a module without a default export': [{ filename: NO_LOGIC }, 'ERR_REACTOR_LOGIC_FAILED', /default export/],
+      'logic whose start() throws': [{ data: { fails: true } }, 'ERR_REACTOR_LOGIC_FAILED', /it cannot start/],
+      'no filename': [{ filename: undefined as never }, 'ERR_REACTOR_INVALID_OPTION', /filename/],
+      'no threads': [{ threads: 0 }, 'ERR_REACTOR_INVALID_OPTION', /threads/],
+      'too many threads': [{ threads: 32 }, 'ERR_REACTOR_INVALID_OPTION', /threads/],
+      'an unknown option': [{ workers: 1 } as never, 'ERR_REACTOR_INVALID_OPTION', /workers/],
+    };
+    for (const [what, [options, code, message]] of Object.entries(wrong)) {
+      it(`${what} with ${code}, and leaves no thread behind`, async () => {
+        const before = stage.reactor.stats().threads.length;
+        const error = await rejection(start(options));
+        expect(error.code).to.equal(code);
+        expect(error.message).to.match(message);
+        await until(() => stage.reactor.stats().threads.length === before);
+      });
+    }
+
+    it("a server whose dispatch is 'owner' with ERR_REACTOR_INVALID_OPTION", async () => {
+      const server = await stage.listen();
+      const error = await rejection(LogicPool.start(server, { filename: LOGIC }));
+      expect(error.code).to.equal('ERR_REACTOR_INVALID_OPTION');
+      expect(error.message).to.match(/owner/);
+    });
+
+    it('what is no server with ERR_REACTOR_INVALID_OPTION', async () => {
+      const error = await rejection(LogicPool.start({} as TcpServer, { filename: LOGIC }));
+      expect(error.code).to.equal('ERR_REACTOR_INVALID_OPTION');
+    });
+  });
+});
