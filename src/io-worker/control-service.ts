@@ -48,8 +48,10 @@ export class ControlService implements IoWorkerControl {
   join(): ControlResult<LaneWelcome> {
     return settle(async () => {
       const { board, table } = this.#loop;
+      const lane = this.#openLane();
+      lane.isJoined = true;
       return {
-        lane: this.#openLane().index,
+        lane: lane.index,
         board: board.memory.buffer,
         table: table.memory.buffer,
         firstGeneration: table.firstGeneration,
@@ -143,7 +145,8 @@ export class ControlService implements IoWorkerControl {
   info(id: ConnectionId): ControlResult<ConnectionAddresses | undefined> {
     return settle(async () => {
       const connection = this.#loop.slots.get(slotOf(id));
-      return connection?.generation === generationOf(id) ? connection.addresses : undefined;
+      if (connection === undefined || connection.isClosed) return undefined;
+      return connection.generation === generationOf(id) ? connection.addresses : undefined;
     });
   }
 

@@ -56,8 +56,11 @@ export class EventLane {
   #retrying = false;
   #crowded = false;
   #retired = false;
+  /** The thread has got it. */
+  isJoined = false;
   /** Pieces of a broadcast that is longer than a record. */
   broadcastParts: Buffer[] = [];
+  onBlocked: () => void = () => {};
   /** Told when all connections of the lane must pause, and when they may go on. */
   onCrowded: () => void = () => {};
 
@@ -131,6 +134,8 @@ export class EventLane {
 
   block(source: BlockedSource): void {
     this.#blocked.add(source);
+    // Calls and timers put events into rings, too, while the loop sleeps: it must look for room.
+    this.onBlocked();
     if (this.#blocked.size < MAX_BLOCKED || this.#crowded) return;
     this.#crowded = true;
     this.onCrowded();

@@ -78,6 +78,7 @@ export class EventLoop {
 
   addLane(lane: EventLane): void {
     this.#lanes.push(lane);
+    lane.onBlocked = () => this.wake();
     lane.onCrowded = () => {
       for (const connection of this.slots) if (connection.input.isOn(lane)) connection.updateLanePause();
     };
@@ -101,7 +102,7 @@ export class EventLoop {
     // Those that get its events first: then the others find a lane that may have become free of them.
     for (const origin of [...this.origins.values()]) origin.laneDied(lane);
     this.board.closeLane(lane.index);
-    this.board.count(boardCounter.RECLAIMED_LANES);
+    if (lane.isJoined) this.board.count(boardCounter.RECLAIMED_LANES);
     this.wake();
   }
 

@@ -1,7 +1,8 @@
 import { decodeClose, decodeOpen, eventKind, PART_LENGTH_BYTES } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES } from '../shared/frame-format.js';
-import type { RingConsumer } from '../shared/ring-consumer.js';
-import { readU32 } from '../shared/shared-memory.js';
+import { RingConsumer } from '../shared/ring-consumer.js';
+import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
+import { readU32, SharedMemory } from '../shared/shared-memory.js';
 import type { CommandWriter } from './command-writer.js';
 import { MessageSlab } from './message-slab.js';
 import type { TcpConnection } from './tcp-connection.js';
@@ -32,7 +33,7 @@ export interface LaneListener {
  */
 export class AppLane {
   readonly commands: CommandWriter;
-  readonly #events: RingConsumer;
+  #events: RingConsumer;
   readonly #ringIoWorker: () => void;
   readonly #listener: LaneListener;
   readonly #slab = new MessageSlab();
@@ -61,6 +62,13 @@ export class AppLane {
   stop(): void {
     this.#stopped = true;
     this.#noteCaughtUp();
+  }
+
+  /** It has been stopped for good: the rings are not kept by those who still have a connection in hand. */
+  retire(): void {
+    this.#events = new RingConsumer(SharedMemory.allocate(ringBytes(MIN_RING_CAPACITY)));
+    this.#batch = EMPTY;
+    this.commands.retire();
   }
 
   /** Resolves when everything that is in the ring by now has been handed out: an answer on the control port may overtake it. */

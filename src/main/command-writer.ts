@@ -3,8 +3,9 @@ import { type CommandKind, commandKind, encodeBroadcast, REASON_BYTES } from '..
 import type { ConnectionTable } from '../shared/connection-table.js';
 import type { Doorbell } from '../shared/doorbell.js';
 import { FRAME_HEADER_BYTES, FRAME_OVERHEAD_IN_LENGTH, frameKind, frameOffset } from '../shared/frame-format.js';
-import type { RingProducer } from '../shared/ring-producer.js';
-import { type Credit, NOT_OPEN, type SharedMemory } from '../shared/shared-memory.js';
+import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
+import { RingProducer } from '../shared/ring-producer.js';
+import { type Credit, NOT_OPEN, SharedMemory } from '../shared/shared-memory.js';
 
 /** A command that did not fit into the ring. */
 interface Waiting {
@@ -35,7 +36,7 @@ const MAX_BROADCAST_BYTES = 16 * 1024 * 1024;
  * they are, so that the io worker can give them back if this thread dies.
  */
 export class CommandWriter {
-  readonly #ring: RingProducer;
+  #ring: RingProducer;
   readonly #table: ConnectionTable;
   readonly #ledger: SharedMemory;
   readonly #doorbell: Doorbell;
@@ -49,6 +50,7 @@ export class CommandWriter {
   readonly #onWaiting: () => void;
   readonly #onQueue: () => void;
   #hadWaiting = false;
+  #isRetired = false;
   #sequence = 0;
   #done: Done[] = [];
 
@@ -90,6 +92,7 @@ export class CommandWriter {
   ): number {
     const header = framed ? FRAME_HEADER_BYTES : 0;
     const bytes = header + length;
+    if (this.#isRetired) return NOT_OPEN;
     // In a thread that does not yield nobody else does it.
     if (this.#waiting.length > 0) this.retry();
     const offset = this.#waiting.length > 0 ? -1 : this.#place(slot, generation, data, bytes, header);
@@ -118,6 +121,7 @@ export class CommandWriter {
 
   /** Sends to all connections of a server. */
   broadcast(server: number, except: readonly number[], message: Uint8Array): void {
+    if (this.#isRetired) return;
     const payload = encodeBroadcast(except, message);
     this.#broadcastBytes += payload.length;
     this.#enqueue(commandKind.BROADCAST, server, 0, payload);
@@ -206,6 +210,18 @@ export class CommandWriter {
     return this.#waiting.length === 0 || !this.#ring.wantSpace(this.#ring.capacity / 2);
   }
 
+  /** The io worker is gone: commands go nowhere, and the ring is not kept by those who still have this in hand. */
+  retire(): void {
+    this.#isRetired = true;
+    this.#ring = new RingProducer(SharedMemory.allocate(ringBytes(MIN_RING_CAPACITY)));
+    this.#waiting = [];
+    this.#waitingOf.clear();
+    this.#done = [];
+    this.queuedBytes = 0;
+    this.#broadcastBytes = 0;
+    this.#noteQueue();
+  }
+
   /** Forgets what waits for a connection that has closed, and gives its credit back. */
   forget(slot: number, generation: number): void {
     if (!this.#waitingOf.has(slot)) return;
@@ -246,6 +262,7 @@ export class CommandWriter {
   }
 
   #command(kind: CommandKind, slot: number, generation: number, payload: Uint8Array): void {
+    if (this.#isRetired) return;
     if (this.#waiting.length > 0) this.retry();
     if (this.#waiting.length > 0 || !this.#put(kind, slot, generation, payload, 0, payload.length)) {
       this.#enqueue(kind, slot, generation, payload);

@@ -65,6 +65,8 @@ export type RequestLane = (request: LaneRequest, ports: readonly Transferable[])
  */
 export class IoLink implements LaneListener {
   readonly worker: number;
+  /** The thread that it is. */
+  readonly ioThreadId: number;
   readonly board: StatusBoard;
   readonly context: ConnectionContext;
   readonly lane: AppLane;
@@ -81,8 +83,15 @@ export class IoLink implements LaneListener {
   #staleLimit = MIN_STALE_HANDLES;
   #lost = false;
 
-  private constructor(worker: number, owner: LinkOwner, ports: LinkPorts, memory: LaneMemory, welcome: LaneWelcome) {
+  private constructor(
+    { worker, ioThreadId }: { readonly worker: number; readonly ioThreadId: number },
+    owner: LinkOwner,
+    ports: LinkPorts,
+    memory: LaneMemory,
+    welcome: LaneWelcome,
+  ) {
     this.worker = worker;
+    this.ioThreadId = ioThreadId;
     this.#owner = owner;
     this.#ports = ports;
     this.#laneIndex = welcome.lane;
@@ -119,7 +128,12 @@ export class IoLink implements LaneListener {
   /**
    * Gets a lane. `gone` is aborted when the io worker is. Rejects with ERR_REACTOR_TOO_MANY_THREADS, or ERR_REACTOR_IO_WORKER_CRASH if the io worker goes meanwhile.
    */
-  static async join(worker: number, owner: LinkOwner, request: RequestLane, gone: AbortSignal): Promise<IoLink> {
+  static async join(
+    to: { readonly worker: number; readonly ioThreadId: number },
+    owner: LinkOwner,
+    request: RequestLane,
+    gone: AbortSignal,
+  ): Promise<IoLink> {
     const memory = allocateLane(owner.sizes, owner.threadWords);
     const ports = new LinkPorts(() => owner.goneError());
     // Of a message to a thread that is just ending one never hears again, nor of the ports in it.
@@ -128,7 +142,7 @@ export class IoLink implements LaneListener {
       const { doorbellPort, controlPort } = ports.theirs;
       const lane: LaneRequest = { type: LANE_REQUEST, threadId, memory, doorbellPort, controlPort };
       await ports.orGone(Promise.resolve(request(lane, [doorbellPort, controlPort])));
-      return new IoLink(worker, owner, ports, memory, await ports.call('join'));
+      return new IoLink(to, owner, ports, memory, await ports.call('join'));
     } catch (error) {
       ports.close();
       throw error;
@@ -180,6 +194,7 @@ export class IoLink implements LaneListener {
       const event = { reason, unsentBytes: Math.max(0, table.buffered(slot)), counts: table.counts(slot) };
       surfaceErrors(() => connection.receiveClose(event));
     }
+    if (this.#lost) this.lane.retire();
   }
 
   // ---- what the lane brings ----

@@ -12,6 +12,13 @@ import type { TcpHost } from './tcp-host.js';
 /** While an io worker is being started again, how often the registry is looked at. */
 const LOOK_MS = 10;
 const HOLD_MS = 60_000;
+/**
+ * What is sent to a thread that is just ending is never answered, and would be kept for ever. One that is given up too early,
+ * since the main thread was blocked, is sent again.
+ */
+export const MESSAGE_TIMEOUT_MS = 500;
+
+const TIMED_OUT = 'ERR_WORKER_MESSAGING_TIMEOUT';
 
 const PING = { type: 'simple-reactor:ping' } as const;
 
@@ -42,6 +49,7 @@ export class IoLinks implements LinkOwner {
   readonly #joins: (Promise<IoLink> | undefined)[] = [];
   /** What keeps the thread alive while it asks for a lane again. */
   readonly #holds = new Set<NodeJS.Timeout>();
+  readonly #lostThreadIds = new Map<number, number>();
   #pinging = false;
   #spawnerIsGone = false;
   #stopped = false;
@@ -145,6 +153,7 @@ export class IoLinks implements LinkOwner {
 
   onLost(lost: IoLink): void {
     const { worker } = lost;
+    this.#lostThreadIds.set(worker, lost.ioThreadId);
     const reason = this.#registry.wasClosed ? 'reactor-close' : 'io-worker-crash';
     if (this.#stopped) {
       lost.endAll(reason, true);
@@ -197,7 +206,8 @@ export class IoLinks implements LinkOwner {
   async #tryToJoin(worker: number): Promise<IoLink | undefined> {
     this.#checkNotOver();
     const ioThreadId = this.#registry.threadIdOf(worker);
-    if (ioThreadId === undefined) return undefined;
+    // The registry may still have the one whose end this thread has noticed already.
+    if (ioThreadId === undefined || ioThreadId === this.#lostThreadIds.get(worker)) return undefined;
     const gone = new AbortController();
     const watch = setInterval(() => {
       const isThere = this.#registry.threadIdOf(worker) === ioThreadId && !this.#registry.isEnded;
@@ -205,7 +215,7 @@ export class IoLinks implements LinkOwner {
       else this.#pingSpawner();
     }, LOOK_MS);
     try {
-      const link = await IoLink.join(worker, this, this.#requestLane(worker), gone.signal);
+      const link = await IoLink.join({ worker, ioThreadId }, this, this.#requestLane(worker), gone.signal);
       if (!this.#stopped) return link;
       link.leave();
     } catch (error) {
@@ -234,12 +244,14 @@ export class IoLinks implements LinkOwner {
     if (spawnerThreadId === threadId || this.#pinging) return;
     this.#pinging = true;
     // Answered late if that thread is busy, which is no reason to give up.
-    postMessageToThread(spawnerThreadId, PING).then(
+    postMessageToThread(spawnerThreadId, PING, [], MESSAGE_TIMEOUT_MS).then(
       () => {
         this.#pinging = false;
       },
-      () => {
-        this.#spawnerIsGone = true;
+      (error: NodeJS.ErrnoException) => {
+        this.#pinging = false;
+        // It has not said that it is there, which it may be too busy for. Another error says that it is not.
+        if (error.code !== TIMED_OUT) this.#spawnerIsGone = true;
       },
     );
   }
@@ -253,7 +265,8 @@ function overError(): ReactorError {
 }
 
 function isUnreachable(error: unknown): boolean {
-  return error instanceof Error && (error as NodeJS.ErrnoException).code === 'ERR_WORKER_MESSAGING_FAILED';
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ERR_WORKER_MESSAGING_FAILED' || code === TIMED_OUT;
 }
 
 function isEnd(error: unknown): boolean {

@@ -9,7 +9,7 @@ import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { withDeadline } from './deadline.js';
 import type { IoLink, RequestLane } from './io-link.js';
-import { IoLinks } from './io-links.js';
+import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
 import { IoWorkerSupervisor } from './io-worker-supervisor.js';
 import { isMissingServer, Listening } from './listening.js';
 import {
@@ -526,7 +526,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     return (request, ports) => {
       if (this.#supervisor !== undefined) return this.#supervisor.requestLane(worker, request, ports);
       const ioThreadId = this.#registry.threadIdOf(worker) ?? -1;
-      return postMessageToThread(ioThreadId, request, ports);
+      return postMessageToThread(ioThreadId, request, ports, MESSAGE_TIMEOUT_MS);
     };
   }
 

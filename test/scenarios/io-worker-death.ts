@@ -31,15 +31,10 @@ class Party {
 
   static async gather(reactor: Reactor, threads: AppThreads, count: number, dispatch: Dispatch): Promise<Party> {
     const server = await reactor.listen({ host: HOST, port: 0, dispatch });
-    const here = new Survivor(reactor, server, CLIENTS, true);
+    const allAnswer = dispatch === 'all';
+    const here = new Survivor(reactor, server, CLIENTS, allAnswer);
     await server.subscribe();
-    // Where all get every request, one answers.
-    const data: SurvivorData = {
-      handle: reactor.handle,
-      server: server.id,
-      clients: CLIENTS,
-      answers: dispatch === 'balance',
-    };
+    const data: SurvivorData = { handle: reactor.handle, server: server.id, clients: CLIENTS, allAnswer };
     const others = Array.from({ length: count }, () => threads.start('scenario-survivor-thread', data));
     here.start();
     await Promise.all(others.map((thread) => thread.said('well')));

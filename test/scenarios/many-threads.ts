@@ -32,7 +32,9 @@ export async function sendFromManyThreads(options: {
   for (const sender of senders) sender.tell('go');
   await Promise.all(senders.map((sender) => sender.said('done')));
 
-  expect([...server.connections()].map((connection) => connection.bufferedAmount)).to.deep.equal(ids.entries.map(() => 0));
+  expect([...server.connections()].map((connection) => connection.bufferedAmount)).to.deep.equal(
+    ids.entries.map(() => 0),
+  );
   await server.close();
   const { counts, faults } = await reported;
   expect(faults).to.deep.equal([]);

@@ -28,7 +28,10 @@ export async function terminateThreads(terminations: number, seed: number): Prom
   const stamps = sinkPeers.next<StampReport>();
   while (sink.connectionCount < PEERS) await once(sink, 'connection');
   const sunk = [...sink.connections()];
-  await using servicePeers = new PeerProcess('scenario-request-peers', [service.address.port, PEERS, 8, 500].map(String));
+  await using servicePeers = new PeerProcess(
+    'scenario-request-peers',
+    [service.address.port, PEERS, 8, 500].map(String),
+  );
 
   const progress = new Int32Array(new SharedArrayBuffer(4 * terminations));
   await using threads = new AppThreads();

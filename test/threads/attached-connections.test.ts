@@ -183,10 +183,22 @@ describe('an attached thread', () => {
     expect(info).to.deep.equal(await connection.info());
     expect(info.localPort).to.equal(server.address.port);
     expect(info.remotePort).to.equal(peer.socket.localPort);
+  });
+
+  it('is told by info() that a connection is closed, also before its thread has taken note', async () => {
+    const { id, connection, thread, peer } = await shared();
     const end = closed(connection);
-    connection.destroy();
-    await end;
+    const received = texts(connection);
+    connection.once('message', () => connection.pause());
+    peer.send('1', 'waits');
+    await received.reaches(1);
+    await until(() => connection.messagesReceived === 2);
+    await thread.do('destroy', id);
+    await until(() => connection.state === 'closed');
     expect((await rejection(thread.do('info', id))).code).to.equal('ERR_REACTOR_CONNECTION_CLOSED');
+    connection.resume();
+    expect((await end).reason).to.equal('local-destroy');
+    expect(received.entries).to.deep.equal(['1', 'waits']);
   });
 
   it('listens, and gets the connections of its server', async () => {
@@ -194,7 +206,7 @@ describe('an attached thread', () => {
     const { port } = await thread.do('listen', {}, { echo: 're: ' });
     const peer = (await stage.connectRaw(port)).read().send('hello');
     expect(await peer.texts.reaches(1)).to.deep.equal(['re: hello']);
-    const [{ id } = { id: 0 }] = thread.log('connection').entries;
+    const [{ id } = { id: 0 }] = await thread.log('connection').reaches(1);
     peer.end();
     expect(await thread.log('close').reaches(1)).to.deep.equal([{ id, reason: 'peer-end' }]);
   });

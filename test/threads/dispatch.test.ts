@@ -181,7 +181,7 @@ describe("dispatch: 'all'", () => {
     const peer = (await stage.connectRaw(server.address.port)).read().send('1', '2').end();
     await quick.log('end').reaches(1);
     await slow.texts(2);
-    const [{ id } = { id: 0 }] = quick.log('connection').entries;
+    const [{ id } = { id: 0 }] = await quick.log('connection').reaches(1);
     // What the quick thread has sent, its part in the end included, is with the io worker.
     await quick.do('flush', id);
     expect(await quick.do('state', id)).not.to.equal('closed');
@@ -204,7 +204,7 @@ describe("dispatch: 'all'", () => {
       if (way === 'dies') await slow.kill();
       else {
         const left = slow.do('unsubscribe', server.id);
-        await slow.do('caughtUp', id);
+        await slow.do('caughtUp', (await stage.accepted()).connection.id);
         slow.open();
         await left;
       }

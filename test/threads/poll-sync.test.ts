@@ -14,6 +14,7 @@ describe('pollSync()', () => {
     await thread.log('connection').reaches(1);
     // Blocks the thread until all three have come; each is only sent when the one before has been answered.
     const polled = thread.do('poll', 3, 60_000);
+    await thread.log('blocking').reaches(1);
     for (let i = 1; i <= 3; i++) {
       peer.send(`${i}`);
       await peer.texts.reaches(i);
@@ -70,12 +71,31 @@ describe('pollSync()', () => {
     await until(() => thread.log('message').entries.length === 1);
   });
 
-  it('throws ERR_REACTOR_INVALID_ARGUMENT from within a handler, and does no harm there', async () => {
-    const server = await stage.listen({ dispatch: 'balance' });
-    const thread = await AppThread.subscribed(own, server, { on: { '1': 'poll' }, echo: '' });
-    const peer = (await stage.connectRaw(server.address.port)).read().send('1', '2');
-    expect(await thread.log('error').reaches(1)).to.deep.equal([{ code: 'ERR_REACTOR_INVALID_ARGUMENT' }]);
-    expect(await peer.texts.reaches(2)).to.deep.equal(['1', '2']);
+  describe('throws ERR_REACTOR_INVALID_ARGUMENT, and does no harm, from within a handler', () => {
+    const expected = [{ code: 'ERR_REACTOR_INVALID_ARGUMENT' }];
+
+    it('of a message that comes straight from the ring', async () => {
+      const server = await stage.listen({ dispatch: 'balance' });
+      const thread = await AppThread.subscribed(own, server, { on: { poll: 'poll' }, echo: '' });
+      const peer = (await stage.connectRaw(server.address.port)).read().send('1');
+      await peer.texts.reaches(1);
+      peer.send('poll', '2');
+      expect(await thread.log('error').reaches(1)).to.deep.equal(expected);
+      expect(await peer.texts.reaches(3)).to.deep.equal(['1', 'poll', '2']);
+    });
+
+    it('of a message that has waited for resume()', async () => {
+      const server = await stage.listen({ dispatch: 'balance' });
+      const thread = await AppThread.subscribed(own, server, { on: { 1: 'pause', poll: 'poll' }, echo: '' });
+      const peer = (await stage.connectRaw(server.address.port)).read().send('1', 'poll', '2');
+      const [{ id } = { id: 0 }] = await thread.log('connection').reaches(1);
+      await thread.texts(1);
+      await until(() => stage.reactor.connection(id).messagesReceived === 3);
+      await thread.do('flush', id);
+      await thread.do('resume', id);
+      expect(await thread.log('error').reaches(1)).to.deep.equal(expected);
+      expect(await peer.texts.reaches(3)).to.deep.equal(['1', 'poll', '2']);
+    });
   });
 
   it('throws ERR_REACTOR_INVALID_ARGUMENT for what is no time', async () => {

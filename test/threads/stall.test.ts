@@ -5,7 +5,7 @@ import type { RawPeer } from '../fixtures/raw-peer.js';
 import { props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 
-const STALL_MS = 40;
+const STALL_MS = 60;
 
 describe("'stall'", () => {
   const stage = scene({ stallAfterMs: STALL_MS });
@@ -51,7 +51,8 @@ describe("'stall'", () => {
     expect(stall?.waitingBytes).to.be.greaterThan(0);
     expect((await watcher.log('stall').reaches(1))[0]?.threadId).to.equal(thread.threadId);
     await aWhile();
-    expect(told.entries).to.have.length(1);
+    // On a busy machine it may be true of another one, too.
+    expect(told.entries.filter(({ threadId }) => threadId === thread.threadId)).to.have.length(1);
     thread.open();
     expect(await peer.texts.reaches(2)).to.deep.equal(['block', 'waits']);
   });

@@ -1,0 +1,93 @@
+import { expect } from 'chai';
+import { type InputKeeper, LaneTrail, type RetainedInput } from '../../src/io-worker/lane-trail.js';
+import { SharedMemory } from '../../src/shared/shared-memory.js';
+
+const KIND = 2;
+
+/** Has done with messages up to a number, and keeps what it is given. */
+class Keeper implements InputKeeper {
+  readonly kept: RetainedInput[] = [];
+  done = 0;
+
+  isDone(upTo: number): boolean {
+    return upTo <= this.done;
+  }
+
+  keep(input: RetainedInput): void {
+    this.kept.push(input);
+  }
+
+  get texts(): string[] {
+    return this.kept.map(({ payload }) => payload.toString());
+  }
+}
+
+describe('LaneTrail', () => {
+  const ring = SharedMemory.allocate(64);
+  let trail: LaneTrail;
+  let keeper: Keeper;
+
+  /** A record of four bytes that ends at `position`. */
+  function add(text: string, upTo: number, position: number, by = keeper): void {
+    const offset = (position - 4) & 63;
+    ring.copyIn(offset, Buffer.from(text), 0, 4);
+    trail.add({ keeper: by, upTo, position, kind: KIND, offset, length: 4 });
+  }
+
+  beforeEach(() => {
+    trail = new LaneTrail(ring);
+    keeper = new Keeper();
+  });
+
+  it('copies what is not done out of the ring before its space is used again, and says that it was delivered', () => {
+    add('one ', 1, 4);
+    trail.settle(4);
+    ring.view(0, 4).fill(0);
+    expect(keeper.kept).to.deep.equal([{ kind: KIND, payload: Buffer.from('one '), upTo: 1, wasDelivered: true }]);
+  });
+
+  it('leaves alone what lies behind the position', () => {
+    add('one ', 1, 4);
+    add('two ', 2, 8);
+    trail.settle(7);
+    expect(keeper.texts).to.deep.equal(['one ']);
+    trail.settle(8);
+    expect(keeper.texts).to.deep.equal(['one ', 'two ']);
+  });
+
+  it('forgets what is done', () => {
+    add('one ', 1, 4);
+    add('two ', 2, 8);
+    keeper.done = 1;
+    trail.settle(8);
+    expect(keeper.texts).to.deep.equal(['two ']);
+  });
+
+  it('keeps each record once, and for its own keeper', () => {
+    const other = new Keeper();
+    add('mine', 1, 4);
+    add('his ', 1, 8, other);
+    trail.settle(8);
+    trail.settle(8);
+    expect([keeper.texts, other.texts]).to.deep.equal([['mine'], ['his ']]);
+  });
+
+  it('knows what is in front when positions wrap', () => {
+    add('one ', 1, 2 ** 31 - 4);
+    add('two ', 2, -(2 ** 31));
+    trail.settle(2 ** 31 - 4);
+    expect(keeper.texts).to.deep.equal(['one ']);
+    trail.settle(-(2 ** 31));
+    expect(keeper.texts).to.deep.equal(['one ', 'two ']);
+  });
+
+  it('goes on in order when much has been settled and some has not', () => {
+    for (let number = 1; number <= 5000; number++) add('next', number, 4 * number);
+    keeper.done = 2999;
+    trail.settle(4 * 3000);
+    expect(keeper.kept.map(({ upTo }) => upTo)).to.deep.equal([3000]);
+    keeper.done = 4998;
+    trail.settle(4 * 5000);
+    expect(keeper.kept.map(({ upTo }) => upTo)).to.deep.equal([3000, 4999, 5000]);
+  });
+});
