@@ -1,5 +1,6 @@
 import type { Doorbell } from '../shared/doorbell.js';
 import { threadWord } from '../shared/lane.js';
+import type { Ledger } from '../shared/ledger.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
@@ -31,7 +32,7 @@ export interface EventLaneParts {
   readonly threadId: number;
   readonly commands: SharedMemory;
   readonly events: SharedMemory;
-  readonly ledger: SharedMemory;
+  readonly ledger: Ledger;
   readonly thread: SharedMemory;
   readonly doorbell: Doorbell;
   readonly board: StatusBoard;
@@ -45,8 +46,8 @@ export class EventLane {
   readonly index: number;
   readonly threadId: number;
   readonly commands: RingConsumer;
+  readonly ledger: Ledger;
   readonly #events: RingProducer;
-  readonly #ledger: SharedMemory;
   readonly #thread: SharedMemory;
   readonly #doorbell: Doorbell;
   readonly #board: StatusBoard;
@@ -70,7 +71,7 @@ export class EventLane {
     this.commands = new RingConsumer(parts.commands);
     this.#trail = new LaneTrail(parts.events);
     this.#events = new RingProducer(parts.events, (consumed) => this.#trail.settle(consumed));
-    this.#ledger = parts.ledger;
+    this.ledger = parts.ledger;
     this.#thread = parts.thread;
     this.#doorbell = parts.doorbell;
     this.#board = parts.board;
@@ -185,15 +186,6 @@ export class EventLane {
     this.#trail.settle(this.#events.produced);
     this.#blocked.clear();
     this.broadcastParts = [];
-  }
-
-  /** What the dead thread had charged for and never put into the command ring, by slot. */
-  *owed(): IterableIterator<{ slot: number; bytes: number }> {
-    const slots = this.#ledger.byteLength / Int32Array.BYTES_PER_ELEMENT;
-    for (let slot = 0; slot < slots; slot++) {
-      const bytes = this.#ledger.read(slot);
-      if (bytes !== 0) yield { slot, bytes };
-    }
   }
 
   #isClosedToNew(): boolean {

@@ -93,7 +93,7 @@ export class EventLoop {
     while (this.#takeCommands(lane));
     this.#lanes.splice(this.#lanes.indexOf(lane), 1);
     lane.retire();
-    for (const { slot, bytes } of lane.owed()) {
+    for (const { slot, bytes } of lane.ledger.owed()) {
       const connection = this.slots.get(slot);
       if (connection === undefined) this.table.uncharge(slot, bytes);
       else connection.uncharge(bytes);

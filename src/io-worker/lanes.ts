@@ -3,6 +3,7 @@ import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import type { LaneRequest } from '../shared/control-protocol.js';
 import { Doorbell } from '../shared/doorbell.js';
 import { threadWord } from '../shared/lane.js';
+import { Ledger } from '../shared/ledger.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { ControlService, type IoWorkerParts } from './control-service.js';
 import { EventLane } from './event-lane.js';
@@ -35,7 +36,7 @@ function openLane({ loop }: IoWorkerParts, index: number, request: LaneRequest):
     threadId,
     commands: new SharedMemory(memory.commands),
     events: new SharedMemory(memory.events),
-    ledger: new SharedMemory(memory.ledger),
+    ledger: new Ledger(new SharedMemory(memory.ledger)),
     thread,
     doorbell: new Doorbell(thread, threadWord.ASLEEP, () => doorbellPort.postMessage(0)),
     board: loop.board,

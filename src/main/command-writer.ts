@@ -1,11 +1,12 @@
 import { type CloseReason, closeReasonCode } from '../shared/close-reason.js';
 import { type CommandKind, commandKind, encodeBroadcast, REASON_BYTES } from '../shared/command-record.js';
-import type { ConnectionTable } from '../shared/connection-table.js';
+import { type ConnectionTable, type Credit, NOT_OPEN } from '../shared/connection-table.js';
 import type { Doorbell } from '../shared/doorbell.js';
 import { FRAME_HEADER_BYTES, FRAME_OVERHEAD_IN_LENGTH, frameKind, frameOffset } from '../shared/frame-format.js';
+import type { Ledger } from '../shared/ledger.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { RingProducer } from '../shared/ring-producer.js';
-import { type Credit, NOT_OPEN, SharedMemory } from '../shared/shared-memory.js';
+import { SharedMemory } from '../shared/shared-memory.js';
 
 /** A command that did not fit into the ring. */
 interface Waiting {
@@ -38,7 +39,7 @@ const MAX_BROADCAST_BYTES = 16 * 1024 * 1024;
 export class CommandWriter {
   #ring: RingProducer;
   readonly #table: ConnectionTable;
-  readonly #ledger: SharedMemory;
+  readonly #ledger: Ledger;
   readonly #doorbell: Doorbell;
   #waiting: Waiting[] = [];
   /** How many commands of each slot wait: most connections that close have none. */
@@ -61,7 +62,7 @@ export class CommandWriter {
   constructor(
     ring: RingProducer,
     table: ConnectionTable,
-    ledger: SharedMemory,
+    ledger: Ledger,
     doorbell: Doorbell,
     onWaiting: () => void,
     onQueue: () => void,
@@ -101,7 +102,7 @@ export class CommandWriter {
       if (framed) writeFrameHeader(payload, length);
       if (typeof data === 'string') payload.write(data, header);
       else payload.set(data, header);
-      const before = this.#ledger.addCharged(slot, credit, bytes);
+      const before = this.#ledger.charge(slot, credit, bytes);
       if (before !== NOT_OPEN) this.#enqueue(commandKind.SEND, slot, generation, payload);
       return before;
     }
@@ -109,7 +110,12 @@ export class CommandWriter {
     if (framed) memory.writeFrameHeader(offset, length + FRAME_OVERHEAD_IN_LENGTH, frameKind.DATA, 0);
     if (typeof data === 'string') memory.writeUtf8(offset + header, data, length);
     else memory.copyIn(offset + header, data, 0, length);
-    const before = this.#ring.publishCharged(credit, bytes);
+    const before = this.#ledger.charge(slot, credit, bytes);
+    if (before === NOT_OPEN) {
+      this.#ring.cancel();
+      return NOT_OPEN;
+    }
+    this.#ring.publishCharged(this.#ledger, bytes);
     this.#doorbell.ring();
     return before;
   }
@@ -231,7 +237,7 @@ export class CommandWriter {
       const left = waiting.payload.length - waiting.done;
       this.queuedBytes -= left;
       if (waiting.kind === commandKind.SEND) {
-        this.#ledger.subtractFromBoth(slot, this.#table.memory, this.#table.bufferedWord(slot), left);
+        this.#ledger.giveBack(slot, this.#table.credit(slot, generation), left);
       }
       return false;
     });
@@ -309,7 +315,7 @@ export class CommandWriter {
     return true;
   }
 
-  /** @param isCharged the ledger counts these bytes as waiting here */
+  /** @param isCharged the ledger has these bytes */
   #put(
     kind: CommandKind,
     slot: number,
@@ -323,7 +329,7 @@ export class CommandWriter {
     const offset = this.#ring.claim(kind, slot, generation, end - start, pad);
     if (offset === -1) return false;
     this.#ring.memory.copyIn(offset, bytes, start, end);
-    if (isCharged) this.#ring.publishTaking(this.#ledger, slot, end - start);
+    if (isCharged) this.#ring.publishCharged(this.#ledger, end - start);
     else this.#ring.publish();
     return true;
   }

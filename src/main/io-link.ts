@@ -14,6 +14,7 @@ import {
 import { Doorbell } from '../shared/doorbell.js';
 import type { CloseEvent, OpenEvent } from '../shared/event-record.js';
 import { allocateLane, type LaneMemory, type LaneSizes } from '../shared/lane.js';
+import { Ledger } from '../shared/ledger.js';
 import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
@@ -101,7 +102,7 @@ export class IoLink implements LaneListener {
     const commands = new CommandWriter(
       new RingProducer(new SharedMemory(memory.commands)),
       table,
-      new SharedMemory(memory.ledger),
+      new Ledger(new SharedMemory(memory.ledger)),
       doorbell,
       () => owner.loop.wake(),
       () => owner.onConnections(),

@@ -2,16 +2,15 @@ import { EventEmitter } from 'node:events';
 import { postMessageToThread, threadId } from 'node:worker_threads';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } from '../shared/connection-id.js';
-import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
 import { DEFAULT_RING_BYTES } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { withDeadline } from './deadline.js';
+import { Hosts } from './hosts.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
 import { IoWorkerSupervisor } from './io-worker-supervisor.js';
-import { isMissingServer, Listening } from './listening.js';
 import {
   checkClient,
   checkListen,
@@ -23,11 +22,8 @@ import {
 import {
   type ClientOptions,
   type ConnectOptions,
-  connectionSettings,
-  DEFAULT_BACKLOG,
   DEFAULT_DRAIN_MS,
   DEFAULT_MAX_CONNECTIONS,
-  DEFAULT_ORPHAN_TIMEOUT_MS,
   DEFAULT_STALL_MS,
   type ListenOptions,
   type ReactorCloseOptions,
@@ -36,11 +32,9 @@ import {
 import { checkHandle, type ReactorHandle } from './reactor-handle.js';
 import { type ReactorStats, readStats, threadsOf } from './reactor-stats.js';
 import { type Stall, StallWatch } from './stall-watch.js';
-import { surfaceErrors } from './surface.js';
-import { TcpClient } from './tcp-client.js';
+import type { TcpClient } from './tcp-client.js';
 import type { TcpConnection } from './tcp-connection.js';
-import type { TcpHost } from './tcp-host.js';
-import { type ServerBackend, TcpServer } from './tcp-server.js';
+import type { TcpServer } from './tcp-server.js';
 
 export interface Respawn {
   /** Which io worker: 0 if there is one. */
@@ -75,13 +69,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   readonly #handle: ReactorHandle;
   readonly #registry: Registry;
   readonly #links: IoLinks;
-  readonly #listening: Listening;
   /** In the thread that spawned the reactor. */
   readonly #supervisor: IoWorkerSupervisor | undefined;
-  readonly #hosts = new Map<number, TcpHost>();
+  readonly #hosts: Hosts;
   readonly #stallWatch: StallWatch;
   readonly #crashes = new Map<number, ReactorError>();
-  #nextWorker = 0;
   #calls = 0;
   #referenced = true;
   #closing: Promise<void> | undefined;
@@ -105,14 +97,21 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       {
         hostOf: (origin) => this.#hosts.get(origin),
         onConnections: () => this.#updateRef(),
-        onServerClosed: (id) => this.#onServerClosed(id),
+        onServerClosed: (id) => this.#hosts.onServerClosed(id),
         onRejoined: (link) => this.#onRejoined(link),
         onEnded: () => this.#onEnded(),
         hold: (wait) => this.#hold(wait),
       },
       (worker) => this.#requestLane(worker),
     );
-    this.#listening = new Listening(this.#links, handle.ioWorkers);
+    this.#hosts = new Hosts({
+      handle,
+      registry: this.#registry,
+      links: this.#links,
+      checkOpen: (call) => this.#checkOpen(call),
+      hold: (wait) => this.#hold(wait),
+      onChanged: () => this.#updateRef(),
+    });
     this.#stallWatch = new StallWatch(
       handle.stallAfterMs,
       () => threadsOf(this.#links).filter((thread) => thread.threadId !== threadId),
@@ -192,33 +191,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   async listen(options: ListenOptions): Promise<TcpServer> {
     checkListen(options);
     this.#checkOpen('listen()');
-    const { host, port, backlog = DEFAULT_BACKLOG, dispatch = 'owner' } = options;
-    const server = new TcpServer(this.#registry.nextId(), this.#serverBackend());
-    // Known before the call is answered: its first connections may be announced earlier than the answer.
-    this.#hosts.set(server.id, server);
-    try {
-      const request: ListenRequest = {
-        server: server.id,
-        host,
-        port,
-        backlog,
-        home: 0,
-        dispatch,
-        orphanTimeoutMs: options.orphanTimeoutMs ?? DEFAULT_ORPHAN_TIMEOUT_MS,
-        connection: connectionSettings(options),
-      };
-      const seniority = dispatch === 'owner' ? this.#registry.nextId() : undefined;
-      server.seniority = seniority ?? 0;
-      const description = await this.#hold(() => this.#listening.listen(request, seniority));
-      server.listening(description, seniority !== undefined);
-      server.isListener = true;
-    } catch (error) {
-      this.#hosts.delete(server.id);
-      throw error;
-    } finally {
-      this.#updateRef();
-    }
-    return server;
+    return this.#hosts.listen(options);
   }
 
   /**
@@ -227,62 +200,27 @@ export class Reactor extends EventEmitter<ReactorEvents> {
    */
   server(id: number): TcpServer {
     this.#checkOpen('server()');
-    const known = this.#hosts.get(id);
-    if (known instanceof TcpServer) return known;
-    if (!Number.isSafeInteger(id) || id < 1 || known !== undefined) {
-      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${String(id)}`);
-    }
-    const server = new TcpServer(id, this.#serverBackend());
-    this.#hosts.set(id, server);
-    return server;
+    return this.#hosts.server(id);
   }
 
   /** Makes a client; nothing is connected yet. Throws ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CLOSED. Thread: any. */
   client(options: ClientOptions = {}): TcpClient {
     checkClient(options);
     this.#checkOpen('client()');
-    const workers = new Map<number, number>();
-    const client = new TcpClient(this.#registry.nextId(), options, {
-      nextAttempt: () => this.#registry.nextId(),
-      connect: async (request) => {
-        this.#checkOpen('connect()');
-        const worker = this.#chooseWorker();
-        workers.set(request.attempt, worker);
-        try {
-          return await this.#hold(() => this.#links.call(worker, 'connect', request));
-        } finally {
-          workers.delete(request.attempt);
-        }
-      },
-      abort: (attempt) => {
-        const worker = workers.get(attempt);
-        if (worker !== undefined) void this.#links.call(worker, 'abortConnect', attempt).catch(() => undefined);
-      },
-      close: (self, drainMs) => this.#closeHost(self, 'local-shutdown', drainMs),
-      defer: (run) => this.#links.loop.defer(run),
-    });
-    this.#hosts.set(client.id, client);
-    return client;
+    return this.#hosts.client(options);
   }
 
   /** One connection, with a client of its own. Rejects like `client()` and `TcpClient.connect()`. Thread: any. */
   async connect(options: ConnectOptions & ClientOptions): Promise<TcpConnection> {
     checkShorthandConnect(options);
     const { host, port, timeoutMs, signal, ...clientOptions } = options;
-    const client = this.client(clientOptions);
-    const forget = (): void => void this.#hosts.delete(client.id);
-    client.once('disconnect', forget);
-    try {
-      return await client.connect({
-        port,
-        ...(host !== undefined && { host }),
-        ...(timeoutMs !== undefined && { timeoutMs }),
-        ...(signal !== undefined && { signal }),
-      });
-    } catch (error) {
-      forget();
-      throw error;
-    }
+    this.#checkOpen('connect()');
+    return this.#hosts.connect(clientOptions, {
+      port,
+      ...(host !== undefined && { host }),
+      ...(timeoutMs !== undefined && { timeoutMs }),
+      ...(signal !== undefined && { signal }),
+    });
   }
 
   /**
@@ -357,88 +295,23 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     if (this.#supervisor !== undefined) this.#registry.end('closed');
     void this.#supervisor?.stop();
     this.#end('reactor-close');
-    for (const host of this.#hosts.values()) host.finishAll();
+    this.#hosts.finishAll();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  // ---- servers ----
-
-  #serverBackend(): ServerBackend {
-    return {
-      handle: this.#handle,
-      subscribe: (server) => this.#hold(() => this.#subscribe(server)),
-      unsubscribe: (server) =>
-        this.#hold(async () => {
-          await this.#listening.unsubscribe(server.id, false);
-          // Their last events are in the ring by now.
-          await this.#links.caughtUp();
-        }),
-      close: (server, drainMs) => this.#closeHost(server, 'server-close', drainMs),
-      nextId: () => this.#registry.nextId(),
-      defer: (run) => this.#links.loop.defer(run),
-      onChanged: () => this.#updateRef(),
-      broadcast: (server, except, message) => {
-        const writers = this.#links.up.map(({ lane }) => lane.commands);
-        // To all or to none.
-        if (!writers.every((commands) => commands.hasRoomForBroadcast(message.length))) return false;
-        for (const commands of writers) commands.broadcast(server.id, except, message);
-        return true;
-      },
-    };
-  }
-
-  async #subscribe(server: TcpServer): Promise<ServerDescription> {
-    this.#checkOpen('subscribe()');
-    try {
-      return await this.#listening.subscribe(server);
-    } catch (error) {
-      if (isMissingServer(error)) this.#hosts.delete(server.id);
-      throw error;
-    }
-  }
-
   async #onRejoined(link: IoLink): Promise<void> {
-    const servers = [...this.#hosts.values()].filter((host) => host instanceof TcpServer);
-    await this.#listening.restore(link, servers, {
-      onClosed: (server) => this.#onServerClosed(server.id),
-      onFailed: (error) => {
-        if (!this.#ended) this.emit('error', error);
-      },
+    await this.#hosts.restore(link, (error) => {
+      if (!this.#ended) this.emit('error', error);
     });
     const error = this.#crashes.get(link.worker);
     this.#crashes.delete(link.worker);
     if (!link.isLost) this.emit('respawn', { ioWorker: link.worker, ...(error !== undefined && { error }) });
   }
 
-  #onServerClosed(id: number): void {
-    const server = this.#hosts.get(id);
-    if (!(server instanceof TcpServer)) return;
-    // Its other io workers may not have closed it yet: all their connections have been told to end.
-    this.#hosts.delete(id);
-    server.ended();
-    this.#updateRef();
-  }
-
   // ---- ending ----
-
-  async #closeHost(host: TcpHost, reason: CloseReason, drainMs: number): Promise<void> {
-    await this.#hold(() =>
-      withDeadline(drainMs, async (deadline) => {
-        await this.#listening.close(host.id, reason, drainMs, deadline);
-        await this.#links.caughtUp();
-        await host.finish(deadline);
-      }),
-    );
-    if (host instanceof TcpClient) {
-      host.failAttempts(new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed'));
-    }
-    this.#hosts.delete(host.id);
-    if (host instanceof TcpServer) host.ended();
-    this.#updateRef();
-  }
 
   async #shutDown(timeoutMs: number): Promise<void> {
     if (this.#ended) return;
@@ -447,7 +320,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         await this.#links.callAll('close', timeoutMs);
         // The last events are in the rings by now; they come before the end.
         await this.#links.caughtUp();
-        await Promise.all([...this.#hosts.values()].map((host) => host.finish(deadline)));
+        await this.#hosts.finish(deadline);
         this.#registry.end('closed');
         await this.#supervisor?.stop();
       }),
@@ -461,8 +334,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     await this.#hold(() =>
       withDeadline(timeoutMs, async (deadline) => {
         const late = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()));
-        const left = Promise.all([...this.#hosts.values()].map((host) => this.#leaveHost(host, timeoutMs)));
-        await Promise.race([left, late]);
+        await Promise.race([this.#hosts.leave(timeoutMs), late]);
         // What waits for room in a command ring is lost with this thread.
         while (!this.#links.hasSent && !deadline.aborted) {
           this.#links.loop.wake();
@@ -471,15 +343,6 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       }),
     );
     this.#end('reactor-close');
-  }
-
-  async #leaveHost(host: TcpHost, timeoutMs: number): Promise<void> {
-    if (host instanceof TcpServer) {
-      const listened = host.isListener;
-      if (!listened && !host.isSubscribed) return;
-      if (await this.#listening.unsubscribe(host.id, listened)) return;
-    }
-    await host.close({ drainMs: timeoutMs });
   }
 
   #onCrash(worker: number, error: ReactorError, respawns: boolean): void {
@@ -512,11 +375,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     this.#stallWatch.stop();
     const closed = this.#fatal ?? new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
     this.#links.stop(closed);
-    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(closed);
+    this.#hosts.failAttempts(closed);
     // In other threads the connections go on.
     const isDead = this.#supervisor !== undefined || this.#registry.isEnded;
     for (const link of this.#links.all) link.endAll(reason, isDead);
-    for (const host of this.#hosts.values()) if (host instanceof TcpServer) surfaceErrors(() => host.ended());
+    this.#hosts.endServers();
     this.#updateRef();
   }
 
@@ -528,17 +391,6 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       const ioThreadId = this.#registry.threadIdOf(worker) ?? -1;
       return postMessageToThread(ioThreadId, request, ports, MESSAGE_TIMEOUT_MS);
     };
-  }
-
-  /** Takes turns, and passes over those that are being started again. */
-  #chooseWorker(): number {
-    const { ioWorkers } = this.#handle;
-    for (let tried = 0; tried < ioWorkers; tried++) {
-      const worker = this.#nextWorker;
-      this.#nextWorker = (worker + 1) % ioWorkers;
-      if (this.#links.all[worker]?.isLost === false) return worker;
-    }
-    return this.#nextWorker;
   }
 
   /** Keeps the process alive, as everything does that somebody waits for. */
@@ -561,9 +413,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   get #keepsAlive(): boolean {
     if (!this.#referenced || this.#ended) return false;
-    if (this.#calls + this.#links.connectionCount > 0 || !this.#links.hasSent) return true;
-    for (const host of this.#hosts.values()) if (host instanceof TcpServer && host.keepsAlive) return true;
-    return false;
+    return this.#calls + this.#links.connectionCount > 0 || !this.#links.hasSent || this.#hosts.keepAlive;
   }
 
   #updateRef(): void {

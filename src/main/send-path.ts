@@ -1,8 +1,7 @@
 import { inspect } from 'node:util';
-import { codecTrait, slotState } from '../shared/connection-table.js';
+import { type Credit, codecTrait, NOT_OPEN, slotState } from '../shared/connection-table.js';
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import { type Credit, NOT_OPEN } from '../shared/shared-memory.js';
 import type { ConnectionContext } from './connection-host.js';
 import { Waiters } from './waiters.js';
 

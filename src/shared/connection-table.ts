@@ -1,5 +1,5 @@
 import { MAX_GENERATION, MAX_SLOTS } from './connection-id.js';
-import { type Credit, SharedMemory } from './shared-memory.js';
+import { SharedMemory } from './shared-memory.js';
 
 /**
  * What every thread can know about a connection without asking anyone: one slot of 128 bytes for each.
@@ -72,6 +72,17 @@ export interface SlotSettings {
   readonly borrowed: boolean;
   readonly allowHalfOpen: boolean;
 }
+
+/** Where a connection's credit is kept, and what its state word says while it is open. */
+export interface Credit {
+  readonly memory: SharedMemory;
+  readonly bufferedWord: number;
+  readonly stateWord: number;
+  readonly openState: number;
+}
+
+/** Instead of what was buffered before: the connection is not open, and nothing has been charged. */
+export const NOT_OPEN: number = -(2 ** 31);
 
 /** What has passed through one connection. */
 export interface ConnectionCounts {
@@ -194,10 +205,6 @@ export class ConnectionTable {
       stateWord: base + slotWord.STATE,
       openState: (generation << STATE_BITS) | slotState.OPEN,
     };
-  }
-
-  bufferedWord(slot: number): number {
-    return slot * SLOT_WORDS + slotWord.BUFFERED;
   }
 
   /** The state of that one connection: CLOSED as soon as its slot is anyone else's. */

@@ -1,12 +1,10 @@
+import { Ledger } from './ledger.js';
 import { ringBytes } from './ring-layout.js';
 import { SharedMemory } from './shared-memory.js';
 
 /**
- * A lane connects one app thread with one io worker: a command ring, an event ring, a ledger, and a port each way whose only
- * use is to wake the other side (doorbell.ts).
- *
- * The ledger has a word for each slot of the connection table: bytes that the app thread has charged for and not yet put into the
- * command ring, since it is full or the message is long. When the thread dies, they are what the io worker must give back.
+ * A lane connects one app thread with one io worker: a command ring, an event ring, a ledger (ledger.ts), and a port each way
+ * whose only use is to wake the other side (doorbell.ts).
  */
 export interface LaneMemory {
   readonly commands: SharedArrayBuffer;
@@ -48,7 +46,7 @@ export function allocateLane(sizes: LaneSizes, thread: SharedMemory): LaneMemory
   return {
     commands: SharedMemory.allocate(ringBytes(sizes.commandRingBytes)).buffer,
     events: SharedMemory.allocate(ringBytes(sizes.eventRingBytes)).buffer,
-    ledger: SharedMemory.allocate(sizes.slots * Int32Array.BYTES_PER_ELEMENT).buffer,
+    ledger: Ledger.allocate(sizes.slots).memory.buffer,
     thread: thread.buffer,
   };
 }

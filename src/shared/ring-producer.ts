@@ -1,3 +1,4 @@
+import type { Ledger } from './ledger.js';
 import {
   alignRecord,
   GROWING,
@@ -11,7 +12,7 @@ import {
   recordWord,
   ringWord,
 } from './ring-layout.js';
-import { type Credit, NOT_OPEN, type Publication, type SharedMemory } from './shared-memory.js';
+import type { SharedMemory } from './shared-memory.js';
 
 /**
  * The writing end of a ring (ring-layout.ts has the picture and the rules). Exactly one thread may use it.
@@ -36,15 +37,6 @@ export class RingProducer {
   #generation = 0;
   #length = 0;
   #claimed = 0;
-  readonly #publication: Publication = {
-    header: 0,
-    producedWord: ringWord.PRODUCED,
-    kindWord: 0,
-    slot: 0,
-    generation: 0,
-    length: 0,
-    produced: 0,
-  };
   readonly #beforeReuse: ((consumed: number) => void) | undefined;
 
   /** @param beforeReuse called before space up to a position is written to again */
@@ -101,35 +93,21 @@ export class RingProducer {
 
   /** Makes what was claimed or extended visible to the consumer. */
   publish(): void {
-    const { memory } = this;
-    const { header, kindWord, slot, generation, length, produced } = this.#complete();
-    if (length === this.#claimed) {
-      memory.write(header + recordWord.KIND, kindWord);
-      memory.write(header + recordWord.SLOT, slot);
-      memory.write(header + recordWord.GENERATION, generation);
-    }
-    memory.write(header + recordWord.LENGTH, length);
-    memory.store(ringWord.PRODUCED, produced);
-    this.#published(length);
+    const produced = this.#writeHeader();
+    this.memory.store(ringWord.PRODUCED, produced);
+    this.#published(produced);
   }
 
-  /**
-   * The same for bytes under a connection's credit, which it charges. Returns what was buffered before, or NOT_OPEN: then
-   * nothing has been published.
-   */
-  publishCharged(credit: Credit, bytes: number): number {
-    const publication = this.#complete();
-    const before = this.memory.publishCharged(publication, credit, bytes);
-    if (before === NOT_OPEN) this.#record = -1;
-    else this.#published(publication.length);
-    return before;
+  /** The same for a record with `bytes` that have been charged: the ledger has them until then. */
+  publishCharged(ledger: Ledger, bytes: number): void {
+    const produced = this.#writeHeader();
+    this.memory.storeNoted(ringWord.PRODUCED, produced, ledger.memory, this.#slot, -bytes);
+    this.#published(produced);
   }
 
-  /** The same for bytes that have been charged, and that a ledger counts until they are published. */
-  publishTaking(ledger: SharedMemory, word: number, bytes: number): void {
-    const publication = this.#complete();
-    this.memory.publishTaking(publication, ledger, word, bytes);
-    this.#published(publication.length);
+  /** Takes `claim` or `extend` back. */
+  cancel(): void {
+    this.#record = -1;
   }
 
   /** The position behind what has been published. */
@@ -169,20 +147,24 @@ export class RingProducer {
     return ((position - this.#consumed) | 0) <= this.capacity;
   }
 
-  #complete(): Publication {
-    const publication = this.#publication;
-    publication.header = this.#wordAt(this.#record);
-    publication.kindWord = this.#kindWord;
-    publication.slot = this.#slot;
-    publication.generation = this.#generation;
-    publication.length = this.#length + this.#claimed;
-    publication.produced = (this.#payloadStart() + publication.length) | 0;
-    return publication;
+  /** Returns the position behind the record. */
+  #writeHeader(): number {
+    const { memory } = this;
+    const header = this.#wordAt(this.#record);
+    const length = this.#length + this.#claimed;
+    // Of a record that grows, the rest has been there since its first publication.
+    if (this.#length === 0) {
+      memory.write(header + recordWord.KIND, this.#kindWord);
+      memory.write(header + recordWord.SLOT, this.#slot);
+      memory.write(header + recordWord.GENERATION, this.#generation);
+    }
+    memory.write(header + recordWord.LENGTH, length);
+    return (this.#payloadStart() + length) | 0;
   }
 
-  #published(length: number): void {
-    this.#length = length;
-    this.#produced = this.#publication.produced;
+  #published(produced: number): void {
+    this.#length += this.#claimed;
+    this.#produced = produced;
   }
 
   #free(): number {

@@ -1,26 +1,3 @@
-/** A record that a producer has written and not yet published: what its header will say, and the position behind it. */
-export interface Publication {
-  /** Where the header and the ring's PRODUCED are, as words. */
-  header: number;
-  producedWord: number;
-  kindWord: number;
-  slot: number;
-  generation: number;
-  length: number;
-  produced: number;
-}
-
-/** Where a connection's credit is kept, and what its state word says while it is open. */
-export interface Credit {
-  readonly memory: SharedMemory;
-  readonly bufferedWord: number;
-  readonly stateWord: number;
-  readonly openState: number;
-}
-
-/** Instead of what was buffered before: the connection is not open, and nothing has been charged or published. */
-export const NOT_OPEN: number = -(2 ** 31);
-
 /**
  * The one narrow door to memory that several threads use at the same time.
  *
@@ -85,61 +62,23 @@ export class SharedMemory {
     Atomics.notify(this.#words, word);
   }
 
-  // V8 ends a thread (terminate(), process.exit()) only where a function begins or a loop turns. The next four are straight
-  // lines: a thread that dies has done all of one of them or nothing, so that no credit is left behind without its bytes.
+  // A thread that is terminated (or calls process.exit()) stops where a function is called, Atomics included, or a loop turns, and
+  // nowhere else. The next two are an atomic access with a plain one right behind it, and no call in between: a thread that dies has
+  // done both of them or neither. Other threads do see the first without the second.
 
-  /** This is the ring. Charges `bytes`, and publishes if the connection is open. Returns what was buffered before, or NOT_OPEN. */
-  publishCharged(publication: Publication, credit: Credit, bytes: number): number {
-    const words = this.#words;
-    const creditWords = credit.memory.#words;
-    const before = Atomics.add(creditWords, credit.bufferedWord, bytes);
-    // The io worker closes by changing the state first and then counting what is buffered. We charge first and then look
-    // at the state: one of us notices.
-    if (Atomics.load(creditWords, credit.stateWord) !== credit.openState) {
-      Atomics.sub(creditWords, credit.bufferedWord, bytes);
-      return NOT_OPEN;
-    }
-    const { header } = publication;
-    words[header] = publication.length;
-    words[header + 1] = publication.kindWord;
-    words[header + 2] = publication.slot;
-    words[header + 3] = publication.generation;
-    Atomics.store(words, publication.producedWord, publication.produced);
+  /** Adds, and writes down in a word of `notes` that it has. Returns the value before the addition. */
+  addNoted(word: number, value: number, notes: SharedMemory, note: number): number {
+    const noted = notes.#words;
+    const before = Atomics.add(this.#words, word, value);
+    (noted[note] as number) += value;
     return before;
   }
 
-  /** This is the ring. Publishes, and takes `bytes` off a word of `other`. */
-  publishTaking(publication: Publication, other: SharedMemory, word: number, bytes: number): void {
-    const words = this.#words;
-    const otherWords = other.#words;
-    const { header } = publication;
-    words[header] = publication.length;
-    words[header + 1] = publication.kindWord;
-    words[header + 2] = publication.slot;
-    words[header + 3] = publication.generation;
-    Atomics.store(words, publication.producedWord, publication.produced);
-    Atomics.sub(otherWords, word, bytes);
-  }
-
-  /** Charges `bytes` and adds them to a word of this memory, if the connection is open. Returns as `publishCharged` does. */
-  addCharged(word: number, credit: Credit, bytes: number): number {
-    const words = this.#words;
-    const creditWords = credit.memory.#words;
-    const before = Atomics.add(creditWords, credit.bufferedWord, bytes);
-    if (Atomics.load(creditWords, credit.stateWord) !== credit.openState) {
-      Atomics.sub(creditWords, credit.bufferedWord, bytes);
-      return NOT_OPEN;
-    }
-    Atomics.add(words, word, bytes);
-    return before;
-  }
-
-  /** Takes `bytes` off a word of this memory and off a word of `other`. */
-  subtractFromBoth(word: number, other: SharedMemory, otherWord: number, bytes: number): void {
-    const words = this.#words;
-    const otherWords = other.#words;
-    Atomics.sub(words, word, bytes);
-    Atomics.sub(otherWords, otherWord, bytes);
+  /** Stores, and adds `by` to a word of `notes`. */
+  storeNoted(word: number, value: number, notes: SharedMemory, note: number, by: number): void {
+    const noted = notes.#words;
+    Atomics.store(this.#words, word, value);
+    (noted[note] as number) += by;
   }
 
   read(word: number): number {

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
-import { ConnectionTable, codecTrait, slotState } from '../../src/shared/connection-table.js';
+import { ConnectionTable, codecTrait, NOT_OPEN, slotState } from '../../src/shared/connection-table.js';
+import { Ledger } from '../../src/shared/ledger.js';
 import { RingConsumer } from '../../src/shared/ring-consumer.js';
 import { RING_DATA_OFFSET } from '../../src/shared/ring-layout.js';
 import { RingProducer } from '../../src/shared/ring-producer.js';
-import { NOT_OPEN, type SharedMemory } from '../../src/shared/shared-memory.js';
+import type { SharedMemory } from '../../src/shared/shared-memory.js';
 import { type Actor, explore, type Outcome } from './interleavings.js';
 
 const SLOT = 0;
@@ -102,18 +103,22 @@ function ringSender(name: string, lengths: readonly number[], queued: boolean): 
     run(memory) {
       const credit = tableOf(memory).credit(RING_SLOT, 1);
       const ring = new RingProducer(memory);
+      const ledger = new Ledger(memory);
       let accepted = 0;
       for (const length of lengths) {
         if (queued) {
-          if (memory.addCharged(RING_SLOT, credit, length) === NOT_OPEN) continue;
+          if (ledger.charge(RING_SLOT, credit, length) === NOT_OPEN) continue;
           memory.copyIn(ring.claim(SEND, RING_SLOT, 1, length), new Uint8Array(length), 0, length);
-          ring.publishTaking(memory, RING_SLOT, length);
         } else {
           const extended = ring.extend(SEND, RING_SLOT, 1, length);
           const offset = extended === -1 ? ring.claim(SEND, RING_SLOT, 1, length, 0, true) : extended;
           memory.copyIn(offset, new Uint8Array(length), 0, length);
-          if (ring.publishCharged(credit, length) === NOT_OPEN) continue;
+          if (ledger.charge(RING_SLOT, credit, length) === NOT_OPEN) {
+            ring.cancel();
+            continue;
+          }
         }
+        ring.publishCharged(ledger, length);
         accepted += length;
       }
       return accepted;

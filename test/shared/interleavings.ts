@@ -1,4 +1,4 @@
-import { type Credit, NOT_OPEN, type Publication, SharedMemory } from '../../src/shared/shared-memory.js';
+import { SharedMemory } from '../../src/shared/shared-memory.js';
 
 /**
  * Explores every interleaving of a few actors over shared memory, one access at a time.
@@ -8,7 +8,8 @@ import { type Credit, NOT_OPEN, type Publication, SharedMemory } from '../../src
  * suspends it with an exception. So the code under test is the production code, with no instrumentation of its own; it must
  * only reach shared memory through SharedMemory, and have no effects outside of it before its end.
  *
- * An actor may die before any of its steps, but not within the straight lines that SharedMemory has for that.
+ * An actor may die before any of its steps. An access and its note (SharedMemory.addNoted, storeNoted) are one step: no thread dies
+ * in between, and nobody else looks at the notes of one that lives.
  *
  * States that have been seen (same memory, same logs) are not explored twice.
  */
@@ -42,8 +43,6 @@ interface ActorState {
   readonly logId: number;
   readonly status: 'running' | 'blocked' | 'done' | 'killed';
   readonly result?: unknown;
-  /** It is within one of the straight lines of SharedMemory, where no thread dies. */
-  readonly inLine?: boolean;
 }
 
 /** What is a step of its own: every access, or only the atomic ones, each together with the plain ones in front of it. */
@@ -55,8 +54,6 @@ export class SteppedMemory extends SharedMemory {
   #log: unknown[] = [];
   #next = 0;
   #stepLeft = false;
-  /** Steps made of the straight line that is under way; undefined: there is none. */
-  #lineSteps: number | undefined;
 
   constructor(buffer: SharedArrayBuffer, granularity: Granularity) {
     super(buffer);
@@ -68,12 +65,6 @@ export class SteppedMemory extends SharedMemory {
     this.#log = [...log];
     this.#next = 0;
     this.#stepLeft = true;
-    this.#lineSteps = undefined;
-  }
-
-  /** Suspended in a straight line that has begun. */
-  get isInLine(): boolean {
-    return (this.#lineSteps ?? 0) > 0;
   }
 
   get log(): readonly unknown[] {
@@ -124,49 +115,11 @@ export class SteppedMemory extends SharedMemory {
     target.set(bytes, targetOffset);
   }
 
-  // The straight lines, step by step: other threads may move in between, but this one does not die there.
-
-  override publishCharged(publication: Publication, credit: Credit, bytes: number): number {
-    return this.#line(() => {
-      const before = this.add(credit.bufferedWord, bytes);
-      if (this.load(credit.stateWord) !== credit.openState) {
-        this.add(credit.bufferedWord, -bytes);
-        return NOT_OPEN;
-      }
-      this.#publish(publication);
-      return before;
-    });
+  override addNoted(word: number, value: number, notes: SharedMemory, note: number): number {
+    return this.#step(() => super.addNoted(word, value, notes, note));
   }
-
-  override publishTaking(publication: Publication, _other: SharedMemory, word: number, bytes: number): void {
-    this.#line(() => {
-      this.#publish(publication);
-      this.add(word, -bytes);
-    });
-  }
-
-  override addCharged(word: number, credit: Credit, bytes: number): number {
-    return this.#line(() => {
-      const before = this.add(credit.bufferedWord, bytes);
-      if (this.load(credit.stateWord) !== credit.openState) {
-        this.add(credit.bufferedWord, -bytes);
-        return NOT_OPEN;
-      }
-      this.add(word, bytes);
-      return before;
-    });
-  }
-
-  #publish({ header, length, kindWord, slot, generation, producedWord, produced }: Publication): void {
-    for (const [index, value] of [length, kindWord, slot, generation].entries()) this.write(header + index, value);
-    this.store(producedWord, produced);
-  }
-
-  #line<T>(run: () => T): T {
-    this.#lineSteps = 0;
-    const result = run();
-    this.#lineSteps = undefined;
-    return result;
+  override storeNoted(word: number, value: number, notes: SharedMemory, note: number, by: number): void {
+    this.#step(() => super.storeNoted(word, value, notes, note, by));
   }
 
   #step<T>(access: () => T): T {
@@ -181,15 +134,11 @@ export class SteppedMemory extends SharedMemory {
   }
 
   #access<T>(access: () => T): T {
-    if (this.#next < this.#log.length) {
-      if (this.#lineSteps !== undefined) this.#lineSteps++;
-      return this.#log[this.#next++] as T;
-    }
+    if (this.#next < this.#log.length) return this.#log[this.#next++] as T;
     if (!this.#stepLeft) throw SUSPENDED;
     const result = access();
     this.#log.push(result);
     this.#next++;
-    if (this.#lineSteps !== undefined) this.#lineSteps++;
     return result;
   }
 }
@@ -220,7 +169,7 @@ export function explore(options: {
       const key = `${state.logId}:${memory.log.slice(state.log.length).map(String).join()}`;
       const known = logs.get(key) ?? { log: memory.log, logId: logs.size + 1 };
       logs.set(key, known);
-      return { ...known, status, result, inLine: status === 'running' && memory.isInLine };
+      return { ...known, status, result };
     };
     try {
       return now('done', actor.run(memory));
@@ -263,7 +212,7 @@ export function explore(options: {
         moved = true;
         add({ bytes: Buffer.from(bytes), actors: state.actors.with(index, after), step: actor.name, before: state });
       }
-      if (actor.name === kill && actorState.inLine !== true) {
+      if (actor.name === kill) {
         const killed = state.actors.with(index, { ...actorState, status: 'killed' });
         add({ bytes: state.bytes, actors: killed, step: `${actor.name} dies`, before: state });
       }

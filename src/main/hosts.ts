@@ -1,0 +1,266 @@
+import type { CloseReason } from '../shared/close-reason.js';
+import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import type { Registry } from '../shared/registry.js';
+import { withDeadline } from './deadline.js';
+import type { IoLink } from './io-link.js';
+import type { IoLinks } from './io-links.js';
+import { isMissingServer, Listening } from './listening.js';
+import {
+  type ClientOptions,
+  type ConnectOptions,
+  connectionSettings,
+  DEFAULT_BACKLOG,
+  DEFAULT_ORPHAN_TIMEOUT_MS,
+  type ListenOptions,
+} from './options.js';
+import type { ReactorHandle } from './reactor-handle.js';
+import { surfaceErrors } from './surface.js';
+import { TcpClient } from './tcp-client.js';
+import type { TcpConnection } from './tcp-connection.js';
+import type { TcpHost } from './tcp-host.js';
+import { type ServerBackend, TcpServer } from './tcp-server.js';
+
+/** What the hosts need of their reactor. */
+export interface HostsOwner {
+  readonly handle: ReactorHandle;
+  readonly registry: Registry;
+  readonly links: IoLinks;
+  /** Throws ERR_REACTOR_CLOSED, or what the reactor has died of. */
+  checkOpen(call: string): void;
+  /** Keeps the thread alive while somebody waits. */
+  hold<T>(wait: () => Promise<T>): Promise<T>;
+  /** Whether they keep the thread alive may have changed. */
+  onChanged(): void;
+}
+
+/** The servers and clients that this thread has in hand: makes them, finds them for events, ends them. */
+export class Hosts {
+  readonly #owner: HostsOwner;
+  readonly #listening: Listening;
+  readonly #hosts = new Map<number, TcpHost>();
+  /** Whose turn it is to make an outgoing connection. */
+  #nextWorker = 0;
+
+  constructor(owner: HostsOwner) {
+    this.#owner = owner;
+    this.#listening = new Listening(owner.links, owner.handle.ioWorkers);
+  }
+
+  get(id: number): TcpHost | undefined {
+    return this.#hosts.get(id);
+  }
+
+  get #servers(): TcpServer[] {
+    return [...this.#hosts.values()].filter((host) => host instanceof TcpServer);
+  }
+
+  /** True while this thread has a server that listens, or gets the events of one. */
+  get keepAlive(): boolean {
+    for (const host of this.#hosts.values()) if (host instanceof TcpServer && host.keepsAlive) return true;
+    return false;
+  }
+
+  // ---- making them ----
+
+  async listen(options: ListenOptions): Promise<TcpServer> {
+    const { registry } = this.#owner;
+    const { host, port, backlog = DEFAULT_BACKLOG, dispatch = 'owner' } = options;
+    const server = new TcpServer(registry.nextId(), this.#serverBackend());
+    // Known before the call is answered: its first connections may be announced earlier than the answer.
+    this.#hosts.set(server.id, server);
+    try {
+      const request: ListenRequest = {
+        server: server.id,
+        host,
+        port,
+        backlog,
+        home: 0,
+        dispatch,
+        orphanTimeoutMs: options.orphanTimeoutMs ?? DEFAULT_ORPHAN_TIMEOUT_MS,
+        connection: connectionSettings(options),
+      };
+      const seniority = dispatch === 'owner' ? registry.nextId() : undefined;
+      server.seniority = seniority ?? 0;
+      const description = await this.#owner.hold(() => this.#listening.listen(request, seniority));
+      server.listening(description, seniority !== undefined);
+      server.isListener = true;
+    } catch (error) {
+      this.#hosts.delete(server.id);
+      throw error;
+    } finally {
+      this.#owner.onChanged();
+    }
+    return server;
+  }
+
+  /** The server of that id, which may be another thread's. Throws ERR_REACTOR_INVALID_ARGUMENT. */
+  server(id: number): TcpServer {
+    const known = this.#hosts.get(id);
+    if (known instanceof TcpServer) return known;
+    if (!Number.isSafeInteger(id) || id < 1 || known !== undefined) {
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${String(id)}`);
+    }
+    const server = new TcpServer(id, this.#serverBackend());
+    this.#hosts.set(id, server);
+    return server;
+  }
+
+  client(options: ClientOptions): TcpClient {
+    const { registry, links, checkOpen, hold } = this.#owner;
+    const workers = new Map<number, number>();
+    const client = new TcpClient(registry.nextId(), options, {
+      nextAttempt: () => registry.nextId(),
+      connect: async (request) => {
+        checkOpen('connect()');
+        const worker = this.#chooseWorker();
+        workers.set(request.attempt, worker);
+        try {
+          return await hold(() => links.call(worker, 'connect', request));
+        } finally {
+          workers.delete(request.attempt);
+        }
+      },
+      abort: (attempt) => {
+        const worker = workers.get(attempt);
+        if (worker !== undefined) void links.call(worker, 'abortConnect', attempt).catch(() => undefined);
+      },
+      close: (self, drainMs) => this.#close(self, 'local-shutdown', drainMs),
+      defer: (run) => links.loop.defer(run),
+    });
+    this.#hosts.set(client.id, client);
+    return client;
+  }
+
+  /** Connects with a client of its own, which is forgotten with its connection. */
+  async connect(options: ClientOptions, to: ConnectOptions): Promise<TcpConnection> {
+    const client = this.client(options);
+    const forget = (): void => void this.#hosts.delete(client.id);
+    client.once('disconnect', forget);
+    try {
+      return await client.connect(to);
+    } catch (error) {
+      forget();
+      throw error;
+    }
+  }
+
+  // ---- what io workers tell ----
+
+  /** An io worker has been started again: servers listen there again. */
+  async restore(link: IoLink, onFailed: (error: ReactorError) => void): Promise<void> {
+    await this.#listening.restore(link, this.#servers, {
+      onClosed: (server) => this.onServerClosed(server.id),
+      onFailed,
+    });
+  }
+
+  /** Some thread has closed the server. */
+  onServerClosed(id: number): void {
+    const server = this.#hosts.get(id);
+    if (!(server instanceof TcpServer)) return;
+    // Its other io workers may not have closed it yet: all their connections have been told to end.
+    this.#hosts.delete(id);
+    server.ended();
+    this.#owner.onChanged();
+  }
+
+  // ---- ending them ----
+
+  /** Resolves when all connections are closed and the application has heard of it; at the deadline it loses what it has not taken. */
+  async finish(deadline: AbortSignal): Promise<void> {
+    await Promise.all([...this.#hosts.values()].map((host) => host.finish(deadline)));
+  }
+
+  /** The same, now. */
+  finishAll(): void {
+    for (const host of this.#hosts.values()) host.finishAll();
+  }
+
+  /** Closes the clients, and leaves the servers to other threads; those that no other thread has are closed. */
+  async leave(timeoutMs: number): Promise<void> {
+    await Promise.all([...this.#hosts.values()].map((host) => this.#leave(host, timeoutMs)));
+  }
+
+  failAttempts(error: ReactorError): void {
+    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(error);
+  }
+
+  /** There are no io workers any more: the servers are closed. */
+  endServers(): void {
+    for (const server of this.#servers) surfaceErrors(() => server.ended());
+  }
+
+  // ----
+
+  #serverBackend(): ServerBackend {
+    const { handle, registry, links, hold, onChanged } = this.#owner;
+    return {
+      handle,
+      subscribe: (server) => hold(() => this.#subscribe(server)),
+      unsubscribe: (server) =>
+        hold(async () => {
+          await this.#listening.unsubscribe(server.id, false);
+          // Their last events are in the ring by now.
+          await links.caughtUp();
+        }),
+      close: (server, drainMs) => this.#close(server, 'server-close', drainMs),
+      nextId: () => registry.nextId(),
+      defer: (run) => links.loop.defer(run),
+      onChanged,
+      broadcast: (server, except, message) => {
+        const writers = links.up.map(({ lane }) => lane.commands);
+        // To all or to none.
+        if (!writers.every((commands) => commands.hasRoomForBroadcast(message.length))) return false;
+        for (const commands of writers) commands.broadcast(server.id, except, message);
+        return true;
+      },
+    };
+  }
+
+  async #subscribe(server: TcpServer): Promise<ServerDescription> {
+    this.#owner.checkOpen('subscribe()');
+    try {
+      return await this.#listening.subscribe(server);
+    } catch (error) {
+      if (isMissingServer(error)) this.#hosts.delete(server.id);
+      throw error;
+    }
+  }
+
+  async #close(host: TcpHost, reason: CloseReason, drainMs: number): Promise<void> {
+    await this.#owner.hold(() =>
+      withDeadline(drainMs, async (deadline) => {
+        await this.#listening.close(host.id, reason, drainMs, deadline);
+        await this.#owner.links.caughtUp();
+        await host.finish(deadline);
+      }),
+    );
+    if (host instanceof TcpClient) {
+      host.failAttempts(new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed'));
+    }
+    this.#hosts.delete(host.id);
+    if (host instanceof TcpServer) host.ended();
+    this.#owner.onChanged();
+  }
+
+  async #leave(host: TcpHost, timeoutMs: number): Promise<void> {
+    if (host instanceof TcpServer) {
+      const listened = host.isListener;
+      if (!listened && !host.isSubscribed) return;
+      if (await this.#listening.unsubscribe(host.id, listened)) return;
+    }
+    await host.close({ drainMs: timeoutMs });
+  }
+
+  /** Takes turns, and passes over those that are being started again. */
+  #chooseWorker(): number {
+    const { ioWorkers } = this.#owner.handle;
+    for (let tried = 0; tried < ioWorkers; tried++) {
+      const worker = this.#nextWorker;
+      this.#nextWorker = (worker + 1) % ioWorkers;
+      if (this.#owner.links.all[worker]?.isLost === false) return worker;
+    }
+    return this.#nextWorker;
+  }
+}
