@@ -34,28 +34,23 @@ const LOOK_AGAIN_MS = 10;
 export class ControlService implements IoWorkerControl {
   readonly #parts: IoWorkerParts;
   readonly #loop: EventLoop;
-  /** Undefined: there was none left for the thread. */
+  /** The thread's; undefined: there was none left for it. */
   readonly #lane: EventLane | undefined;
+  readonly #welcome: LaneWelcome | undefined;
   /** Attempts of this thread. */
   readonly #attempts = new Set<Connector>();
 
-  constructor(parts: IoWorkerParts, lane: EventLane | undefined) {
+  constructor(parts: IoWorkerParts, given: { readonly lane: EventLane; readonly welcome: LaneWelcome } | undefined) {
     this.#parts = parts;
     this.#loop = parts.loop;
-    this.#lane = lane;
+    this.#lane = given?.lane;
+    this.#welcome = given?.welcome;
   }
 
   join(): ControlResult<LaneWelcome> {
     return settle(async () => {
-      const { board, table } = this.#loop;
-      const lane = this.#openLane();
-      lane.isJoined = true;
-      return {
-        lane: lane.index,
-        board: board.memory.buffer,
-        table: table.memory.buffer,
-        firstGeneration: table.firstGeneration,
-      };
+      this.#openLane().isJoined = true;
+      return this.#welcome as LaneWelcome;
     });
   }
 

@@ -7,12 +7,20 @@ import { SharedMemory } from '../shared/shared-memory.js';
 import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
 import type { IoWorkerParts } from './control-service.js';
 import { EventLoop } from './event-loop.js';
-import { admit } from './lanes.js';
+import { Lanes } from './lanes.js';
 
 /** So long the threads may take to restore the servers of a dead io worker, before one of them is not to be expected any more. */
 const RESTORE_MS = 3000;
 
-const { worker, board: boardMemory, table, firstGeneration, isSuccessor, reuseReadBuffer } = workerData as IoWorkerData;
+const {
+  worker,
+  board: boardMemory,
+  table,
+  firstGeneration,
+  sizes,
+  isSuccessor,
+  reuseReadBuffer,
+} = workerData as IoWorkerData;
 
 const board = new StatusBoard(new SharedMemory(boardMemory));
 const loop = new EventLoop(
@@ -23,9 +31,10 @@ const loop = new EventLoop(
 );
 const restoredUntil = isSuccessor ? performance.now() + RESTORE_MS : 0;
 const parts: IoWorkerParts = { loop, reuseReadBuffer, restoredUntil, connectors: new Map(), closedServers: new Set() };
+const lanes = new Lanes(parts, sizes);
 
 function onMessage(message: unknown): void {
-  if (isLaneRequest(message)) admit(parts, message);
+  if (isLaneRequest(message)) lanes.admit(message);
 }
 
 // The thread that started this one asks directly, all others through the thread id that they find in the registry.

@@ -64,7 +64,7 @@ export class AppLane {
     this.#noteCaughtUp();
   }
 
-  /** It has been stopped for good: the rings are not kept by those who still have a connection in hand. */
+  /** It has been stopped for good: the rings are another's, and not kept by those who still have a connection in hand. */
   retire(): void {
     this.#events = new RingConsumer(SharedMemory.allocate(ringBytes(MIN_RING_CAPACITY)));
     this.#batch = EMPTY;

@@ -174,6 +174,8 @@ export class CommandWriter {
    * thread: only when it is in the ring do the messages count as done, and would not be handed to another thread.
    */
   noteDone(slot: number, messages: number): void {
+    // It may be another thread's to count by now.
+    if (this.#isRetired) return;
     if (this.#waiting.length === 0) this.#table.noteDone(slot, messages);
     else this.#done.push({ slot, messages, after: this.#sequence });
   }
@@ -216,8 +218,9 @@ export class CommandWriter {
     return this.#waiting.length === 0 || !this.#ring.wantSpace(this.#ring.capacity / 2);
   }
 
-  /** The io worker is gone: commands go nowhere, and the ring is not kept by those who still have this in hand. */
+  /** The io worker is gone, or this thread leaves it: commands go nowhere, and the ring and the ledger are another's. */
   retire(): void {
+    if (this.#isRetired) return;
     this.#isRetired = true;
     this.#ring = new RingProducer(SharedMemory.allocate(ringBytes(MIN_RING_CAPACITY)));
     this.#waiting = [];

@@ -13,7 +13,6 @@ import {
 } from '../shared/control-protocol.js';
 import { Doorbell } from '../shared/doorbell.js';
 import type { CloseEvent, OpenEvent } from '../shared/event-record.js';
-import { allocateLane, type LaneMemory, type LaneSizes } from '../shared/lane.js';
 import { Ledger } from '../shared/ledger.js';
 import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
@@ -43,7 +42,6 @@ const MIN_STALE_HANDLES = 1024;
 /** What a link needs of its reactor. */
 export interface LinkOwner {
   readonly loop: AppLoop;
-  readonly sizes: LaneSizes;
   readonly threadWords: SharedMemory;
   hostOf(origin: number): TcpHost | undefined;
   /** Connections have come or gone, or commands have begun or ceased to wait. */
@@ -88,7 +86,6 @@ export class IoLink implements LaneListener {
     { worker, ioThreadId }: { readonly worker: number; readonly ioThreadId: number },
     owner: LinkOwner,
     ports: LinkPorts,
-    memory: LaneMemory,
     welcome: LaneWelcome,
   ) {
     this.worker = worker;
@@ -96,6 +93,7 @@ export class IoLink implements LaneListener {
     this.#owner = owner;
     this.#ports = ports;
     this.#laneIndex = welcome.lane;
+    const { memory } = welcome;
     const table = new ConnectionTable(new SharedMemory(welcome.table), welcome.firstGeneration);
     this.board = new StatusBoard(new SharedMemory(welcome.board));
     const doorbell = new Doorbell(this.board.memory, IO_SLEEP_WORD, () => ports.doorbell.postMessage(0));
@@ -135,15 +133,15 @@ export class IoLink implements LaneListener {
     request: RequestLane,
     gone: AbortSignal,
   ): Promise<IoLink> {
-    const memory = allocateLane(owner.sizes, owner.threadWords);
     const ports = new LinkPorts(() => owner.goneError());
     // Of a message to a thread that is just ending one never hears again, nor of the ports in it.
     gone.addEventListener('abort', () => ports.close());
     try {
       const { doorbellPort, controlPort } = ports.theirs;
-      const lane: LaneRequest = { type: LANE_REQUEST, threadId, memory, doorbellPort, controlPort };
+      const thread = owner.threadWords.buffer;
+      const lane: LaneRequest = { type: LANE_REQUEST, threadId, thread, doorbellPort, controlPort };
       await ports.orGone(Promise.resolve(request(lane, [doorbellPort, controlPort])));
-      return new IoLink(to, owner, ports, memory, await ports.call('join'));
+      return new IoLink(to, owner, ports, await ports.call('join'));
     } catch (error) {
       ports.close();
       throw error;
@@ -174,6 +172,8 @@ export class IoLink implements LaneListener {
   leave(): void {
     this.#lost = true;
     this.lane.stop();
+    // Before the ports are closed: then the io worker gives the rings to another thread.
+    this.lane.retire();
     this.#owner.loop.remove(this.lane);
     this.#ports.close();
   }
@@ -258,6 +258,7 @@ export class IoLink implements LaneListener {
   }
 
   onProgress(position: number): void {
+    if (this.#lost) return;
     this.board.noteProgress(this.#laneIndex, position, Date.now());
   }
 

@@ -1,7 +1,7 @@
 import { postMessageToThread, threadId } from 'node:worker_threads';
 import type { IoWorkerControl } from '../shared/control-protocol.js';
 import { SleepWord } from '../shared/doorbell.js';
-import { allocateThreadWords, type LaneSizes, threadWord } from '../shared/lane.js';
+import { allocateThreadWords, threadWord } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
@@ -38,7 +38,6 @@ export interface LinksOwner {
 /** This thread's links to all io workers. When one of them dies, a new link is made as soon as there is a new one. */
 export class IoLinks implements LinkOwner {
   readonly loop: AppLoop;
-  readonly sizes: LaneSizes;
   readonly threadWords: SharedMemory = allocateThreadWords();
   readonly #registry: Registry;
   readonly #owner: LinksOwner;
@@ -55,9 +54,8 @@ export class IoLinks implements LinkOwner {
   #stopped = false;
   #endError: ReactorError | undefined;
 
-  constructor(registry: Registry, sizes: LaneSizes, owner: LinksOwner, requestLane: (worker: number) => RequestLane) {
+  constructor(registry: Registry, owner: LinksOwner, requestLane: (worker: number) => RequestLane) {
     this.#registry = registry;
-    this.sizes = sizes;
     this.#owner = owner;
     this.#requestLane = requestLane;
     this.loop = new AppLoop(new SleepWord(this.threadWords, threadWord.ASLEEP));

@@ -1,6 +1,7 @@
 import type { Transferable } from 'node:worker_threads';
 import { ConnectionTable } from '../shared/connection-table.js';
 import type { LaneRequest } from '../shared/control-protocol.js';
+import type { LaneSizes } from '../shared/lane.js';
 import type { ReactorError } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
 import { StatusBoard } from '../shared/status-board.js';
@@ -13,7 +14,7 @@ const MAX_RESPAWN_MS = 30_000;
 const STEADY_MS = 30_000;
 
 export interface IoWorkerSettings {
-  readonly slots: number;
+  readonly sizes: LaneSizes;
   readonly reuseReadBuffer: boolean;
   readonly respawn: boolean;
 }
@@ -47,7 +48,7 @@ export class IoWorkerSupervisor {
   /** Starts `count` io workers. Rejects with ERR_REACTOR_IO_WORKER_CRASH. */
   async start(count: number): Promise<void> {
     for (let worker = 0; worker < count; worker++) {
-      const table = ConnectionTable.allocate(this.#settings.slots);
+      const table = ConnectionTable.allocate(this.#settings.sizes.slots);
       this.#workers.push({ thread: undefined, table, startedAt: 0, delayMs: MIN_RESPAWN_MS, timer: undefined });
     }
     try {
@@ -76,6 +77,7 @@ export class IoWorkerSupervisor {
       board: StatusBoard.allocate().memory.buffer,
       table: supervised.table.memory.buffer,
       firstGeneration: supervised.table.firstGeneration,
+      sizes: this.#settings.sizes,
       isSuccessor: this.#registry.epochOf(worker) > 0,
       reuseReadBuffer: this.#settings.reuseReadBuffer,
     };
@@ -96,7 +98,7 @@ export class IoWorkerSupervisor {
     // Threads that never yield see it in the table.
     const generation = supervised.table.closeAll();
     // A table of its own for the next one: nobody may charge what is now nobody's, and no id may come again.
-    supervised.table = ConnectionTable.allocate(this.#settings.slots, generation);
+    supervised.table = ConnectionTable.allocate(this.#settings.sizes.slots, generation);
     if (this.#settings.respawn && !this.#stopped) {
       if (performance.now() - supervised.startedAt > STEADY_MS) supervised.delayMs = MIN_RESPAWN_MS;
       this.#startLater(worker);

@@ -1,5 +1,4 @@
 import { inspect } from 'node:util';
-import type { LaneSizes } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 
@@ -13,17 +12,17 @@ export interface ReactorHandle {
   readonly registry: SharedArrayBuffer;
   readonly ioWorkers: number;
   readonly stallAfterMs: number;
-  readonly sizes: LaneSizes;
 }
 
 /** Throws ERR_REACTOR_INVALID_ARGUMENT if it is no handle. */
 export function checkHandle(handle: unknown): asserts handle is ReactorHandle {
-  const { reactor, registry, ioWorkers, stallAfterMs, sizes } = (handle ?? {}) as Partial<ReactorHandle>;
+  const { reactor, registry, ioWorkers, stallAfterMs } = (handle ?? {}) as Partial<ReactorHandle>;
   const isComplete =
     typeof reactor === 'string' &&
     registry instanceof SharedArrayBuffer &&
     registry.byteLength === Registry.BYTES &&
-    [ioWorkers, stallAfterMs, sizes?.commandRingBytes, sizes?.eventRingBytes, sizes?.slots].every(Number.isInteger);
+    Number.isInteger(ioWorkers) &&
+    Number.isInteger(stallAfterMs);
   if (isComplete) return;
   throw new ReactorError(
     'ERR_REACTOR_INVALID_ARGUMENT',

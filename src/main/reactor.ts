@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { postMessageToThread, threadId } from 'node:worker_threads';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } from '../shared/connection-id.js';
-import { DEFAULT_RING_BYTES } from '../shared/lane.js';
+import { DEFAULT_RING_BYTES, type LaneSizes } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
@@ -10,7 +10,7 @@ import { withDeadline } from './deadline.js';
 import { Hosts } from './hosts.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
-import { IoWorkerSupervisor } from './io-worker-supervisor.js';
+import { type IoWorkerSettings, IoWorkerSupervisor } from './io-worker-supervisor.js';
 import {
   checkClient,
   checkListen,
@@ -80,20 +80,17 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   #ended = false;
   #fatal: ReactorError | undefined;
 
-  private constructor(handle: ReactorHandle, settings?: { reuseReadBuffer: boolean; respawn: boolean }) {
+  private constructor(handle: ReactorHandle, settings?: IoWorkerSettings) {
     super();
     this.#handle = handle;
     this.#registry = new Registry(new SharedMemory(handle.registry));
     if (settings !== undefined) {
-      this.#supervisor = new IoWorkerSupervisor(
-        this.#registry,
-        { ...settings, slots: handle.sizes.slots },
-        (worker, error) => this.#onCrash(worker, error, settings.respawn),
+      this.#supervisor = new IoWorkerSupervisor(this.#registry, settings, (worker, error) =>
+        this.#onCrash(worker, error, settings.respawn),
       );
     }
     this.#links = new IoLinks(
       this.#registry,
-      handle.sizes,
       {
         hostOf: (origin) => this.#hosts.get(origin),
         onConnections: () => this.#updateRef(),
@@ -139,14 +136,14 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       registry: Registry.allocate(threadId).memory.buffer,
       ioWorkers: options.ioWorkers ?? 1,
       stallAfterMs: options.stallAfterMs ?? DEFAULT_STALL_MS,
-      sizes: {
-        commandRingBytes: options.commandRingBytes ?? DEFAULT_RING_BYTES,
-        eventRingBytes: options.eventRingBytes ?? DEFAULT_RING_BYTES,
-        slots: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
-      },
     };
     const { reuseReadBuffer = true, respawn = true } = options;
-    const reactor = new Reactor(handle, { reuseReadBuffer, respawn });
+    const sizes: LaneSizes = {
+      commandRingBytes: options.commandRingBytes ?? DEFAULT_RING_BYTES,
+      eventRingBytes: options.eventRingBytes ?? DEFAULT_RING_BYTES,
+      slots: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
+    };
+    const reactor = new Reactor(handle, { sizes, reuseReadBuffer, respawn });
     answerPings();
     await reactor.#supervisor?.start(handle.ioWorkers);
     await reactor.#links.joinAll(handle.ioWorkers);

@@ -3,7 +3,7 @@ import type { CloseReason } from './close-reason.js';
 import type { ConnectionId } from './connection-id.js';
 import type { CodecTrait } from './connection-table.js';
 import type { ConnectionAddresses } from './event-record.js';
-import type { LaneMemory } from './lane.js';
+import type { LaneMemory, LaneSizes } from './lane.js';
 import type { ErrorData } from './reactor-error.js';
 
 /**
@@ -100,6 +100,7 @@ export interface IoWorkerData {
   readonly board: SharedArrayBuffer;
   readonly table: SharedArrayBuffer;
   readonly firstGeneration: number;
+  readonly sizes: LaneSizes;
   /** It takes the place of one that has died: threads will restore their servers. */
   readonly isSuccessor: boolean;
   /** Off: sockets are read through 'data' events, as on a Node whose internals are unknown. */
@@ -115,13 +116,15 @@ export const LANE_REQUEST = 'simple-reactor:lane';
 export interface LaneRequest {
   readonly type: typeof LANE_REQUEST;
   readonly threadId: number;
-  readonly memory: LaneMemory;
+  /** Its own words (lane.ts), the same for all its lanes. */
+  readonly thread: SharedArrayBuffer;
   readonly doorbellPort: MessagePort;
   readonly controlPort: MessagePort;
 }
 
 export interface LaneWelcome {
   readonly lane: number;
+  readonly memory: LaneMemory;
   readonly board: SharedArrayBuffer;
   readonly table: SharedArrayBuffer;
   readonly firstGeneration: number;

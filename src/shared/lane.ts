@@ -1,17 +1,16 @@
 import { Ledger } from './ledger.js';
-import { ringBytes } from './ring-layout.js';
+import { RING_DATA_OFFSET, ringBytes } from './ring-layout.js';
 import { SharedMemory } from './shared-memory.js';
 
 /**
  * A lane connects one app thread with one io worker: a command ring, an event ring, a ledger (ledger.ts), and a port each way
- * whose only use is to wake the other side (doorbell.ts).
+ * whose only use is to wake the other side (doorbell.ts). The memory is the io worker's: when the thread ends, the next one
+ * gets it.
  */
 export interface LaneMemory {
   readonly commands: SharedArrayBuffer;
   readonly events: SharedArrayBuffer;
   readonly ledger: SharedArrayBuffer;
-  /** The thread's own words, the same on all its lanes. */
-  readonly thread: SharedArrayBuffer;
 }
 
 /**
@@ -42,11 +41,17 @@ export function allocateThreadWords(): SharedMemory {
   return SharedMemory.allocate(THREAD_BYTES);
 }
 
-export function allocateLane(sizes: LaneSizes, thread: SharedMemory): LaneMemory {
+export function allocateLane(sizes: LaneSizes): LaneMemory {
   return {
     commands: SharedMemory.allocate(ringBytes(sizes.commandRingBytes)).buffer,
     events: SharedMemory.allocate(ringBytes(sizes.eventRingBytes)).buffer,
     ledger: Ledger.allocate(sizes.slots).memory.buffer,
-    thread: thread.buffer,
   };
+}
+
+/** Makes the memory of a lane that is not used any more as good as new: the data of the rings does not matter. */
+export function resetLane({ commands, events, ledger }: LaneMemory): void {
+  new Uint8Array(commands, 0, RING_DATA_OFFSET).fill(0);
+  new Uint8Array(events, 0, RING_DATA_OFFSET).fill(0);
+  new Uint8Array(ledger).fill(0);
 }
