@@ -1,5 +1,6 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, slotOf } from '../shared/connection-id.js';
+import { MAX_LANES } from '../shared/connection-table.js';
 import type {
   ConnectRequest,
   ControlResult,
@@ -28,29 +29,40 @@ export interface IoWorkerParts {
   readonly restoredUntil: number;
 }
 
+/** What a thread gets when it joins. */
+export interface OpenedLane {
+  readonly lane: EventLane;
+  readonly welcome: LaneWelcome;
+}
+
 const LOOK_AGAIN_MS = 10;
 
 /** The control plane's end in the io worker, for one lane. */
 export class ControlService implements IoWorkerControl {
   readonly #parts: IoWorkerParts;
   readonly #loop: EventLoop;
-  /** The thread's; undefined: there was none left for it. */
-  readonly #lane: EventLane | undefined;
-  readonly #welcome: LaneWelcome | undefined;
+  readonly #open: () => OpenedLane | undefined;
+  /** The thread's, once it has joined. */
+  #lane: EventLane | undefined;
   /** Attempts of this thread. */
   readonly #attempts = new Set<Connector>();
 
-  constructor(parts: IoWorkerParts, given: { readonly lane: EventLane; readonly welcome: LaneWelcome } | undefined) {
+  /** @param open gives the thread its lane, or undefined if there is none left */
+  constructor(parts: IoWorkerParts, open: () => OpenedLane | undefined) {
     this.#parts = parts;
     this.#loop = parts.loop;
-    this.#lane = given?.lane;
-    this.#welcome = given?.welcome;
+    this.#open = open;
   }
 
   join(): ControlResult<LaneWelcome> {
     return settle(async () => {
-      this.#openLane().isJoined = true;
-      return this.#welcome as LaneWelcome;
+      const opened = this.#open();
+      if (opened === undefined) {
+        const message = `attach(): the reactor serves ${MAX_LANES} threads at most`;
+        throw new ReactorError('ERR_REACTOR_TOO_MANY_THREADS', message);
+      }
+      this.#lane = opened.lane;
+      return opened.welcome;
     });
   }
 
@@ -103,12 +115,14 @@ export class ControlService implements IoWorkerControl {
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void> {
     return settle(async () => {
       const origin = this.#loop.origins.get(id);
+      // Whoever closes a server has its id from somebody, and that may be a client's.
+      if (reason === 'server-close' && origin !== undefined && !origin.isServer) return;
       // Also if it is not known here: after a crash, a slower thread may still ask for it. Clients are never asked for.
       this.#parts.closedServers.add(id);
       if (origin === undefined || origin.isEnded) return;
       await origin.windDown(reason, drainMs);
       // A client's may get further connections from attempts that were under way.
-      if (origin.request === undefined) return;
+      if (!origin.isServer) return;
       origin.isEnded = true;
       if (origin.isUnused) this.#loop.origins.delete(id);
       origin.announceEnd();
@@ -162,10 +176,8 @@ export class ControlService implements IoWorkerControl {
 
   #openLane(): EventLane {
     const lane = this.#lane;
-    if (lane === undefined) {
-      throw new ReactorError('ERR_REACTOR_TOO_MANY_THREADS', 'attach(): the reactor serves 32 threads at most');
-    }
-    if (lane.isRetired) throw new ReactorError('ERR_REACTOR_CLOSED', 'The thread has left the reactor');
+    if (lane === undefined || lane.isRetired)
+      throw new ReactorError('ERR_REACTOR_CLOSED', 'The thread has left the reactor');
     return lane;
   }
 

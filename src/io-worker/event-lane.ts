@@ -57,8 +57,6 @@ export class EventLane {
   #retrying = false;
   #crowded = false;
   #retired = false;
-  /** The thread has got it. */
-  isJoined = false;
   /** Pieces of a broadcast that is longer than a record. */
   broadcastParts: Buffer[] = [];
   onBlocked: () => void = () => {};

@@ -102,7 +102,7 @@ export class EventLoop {
     // Those that get its events first: then the others find a lane that may have become free of them.
     for (const origin of [...this.origins.values()]) origin.laneDied(lane);
     this.board.closeLane(lane.index);
-    if (lane.isJoined) this.board.count(boardCounter.RECLAIMED_LANES);
+    this.board.count(boardCounter.RECLAIMED_LANES);
     this.wake();
   }
 
@@ -273,7 +273,7 @@ export class EventLoop {
     const { except, message } = decodeBroadcast(Buffer.concat(lane.broadcastParts));
     lane.broadcastParts = [];
     const origin = this.origins.get(id);
-    if (origin === undefined) return;
+    if (origin?.isServer !== true) return;
     const { codec, maxFrameBytes } = origin.settings;
     const isFramed = codec === codecTrait.FRAME;
     // A thread that has only the server's id does not know how long a message may be.

@@ -5,7 +5,7 @@ import { Doorbell } from '../shared/doorbell.js';
 import { allocateLane, type LaneMemory, type LaneSizes, resetLane, threadWord } from '../shared/lane.js';
 import { Ledger } from '../shared/ledger.js';
 import { SharedMemory } from '../shared/shared-memory.js';
-import { ControlService, type IoWorkerParts } from './control-service.js';
+import { ControlService, type IoWorkerParts, type OpenedLane } from './control-service.js';
 import { EventLane } from './event-lane.js';
 
 /** Gives threads their lanes, and takes them back. */
@@ -23,18 +23,41 @@ export class Lanes {
     this.#sizes = sizes;
   }
 
-  /** Gives a thread a lane, and takes it back when the thread ends: then its port closes, however it ended. */
+  /**
+   * Listens to a thread that wants a lane. It gets one when it calls `join`; one whose request came so late that it has given up, and
+   * asked again, does not. The lane is taken back when the port closes, and so it does however the thread ends.
+   */
   admit(request: LaneRequest): void {
     const { loop } = this.#parts;
-    const { doorbellPort, controlPort, threadId } = request;
+    const { doorbellPort, controlPort } = request;
+    let opened: OpenedLane | undefined;
+    const service = new ControlService(this.#parts, () => {
+      opened = this.#open(request);
+      return opened;
+    });
+    comlink.expose(service, nodeEndpoint(controlPort));
+    doorbellPort.on('message', () => loop.wake());
+    doorbellPort.once('close', () => {
+      controlPort.close();
+      service.abortAttempts();
+      if (opened === undefined) return;
+      loop.removeLane(opened.lane);
+      const { memory } = opened.welcome;
+      resetLane(memory);
+      this.#spare.push(memory);
+    });
+  }
+
+  /** Undefined: there are as many as there may be. */
+  #open(request: LaneRequest): OpenedLane | undefined {
+    const { loop } = this.#parts;
     const index = loop.freeLaneIndex();
-    if (index === undefined) {
-      comlink.expose(new ControlService(this.#parts, undefined), nodeEndpoint(controlPort));
-      return;
-    }
+    if (index === undefined) return undefined;
     const memory = this.#spare.pop() ?? allocateLane(this.#sizes);
-    const lane = this.#openLane(index, memory, request);
+    const lane = this.#makeLane(index, memory, request);
     const { board, table } = loop;
+    board.openLane(index, request.threadId);
+    loop.addLane(lane);
     const welcome: LaneWelcome = {
       lane: index,
       memory,
@@ -42,22 +65,10 @@ export class Lanes {
       table: table.memory.buffer,
       firstGeneration: table.firstGeneration,
     };
-    const service = new ControlService(this.#parts, { lane, welcome });
-    comlink.expose(service, nodeEndpoint(controlPort));
-
-    board.openLane(index, threadId);
-    loop.addLane(lane);
-    doorbellPort.on('message', () => loop.wake());
-    doorbellPort.once('close', () => {
-      controlPort.close();
-      loop.removeLane(lane);
-      service.abortAttempts();
-      resetLane(memory);
-      this.#spare.push(memory);
-    });
+    return { lane, welcome };
   }
 
-  #openLane(index: number, memory: LaneMemory, { thread, doorbellPort, threadId }: LaneRequest): EventLane {
+  #makeLane(index: number, memory: LaneMemory, { thread, doorbellPort, threadId }: LaneRequest): EventLane {
     const words = new SharedMemory(thread);
     return new EventLane({
       index,

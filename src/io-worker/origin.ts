@@ -45,9 +45,14 @@ export class Origin {
   /** It is closed: there will be no connections and no subscribers any more. */
   isEnded = false;
 
+  /** Otherwise it is a client. */
+  get isServer(): boolean {
+    return this.request !== undefined;
+  }
+
   /** Nothing refers to it: a client that has no connections, or a server that has ended and whose last connection is over. */
   get isUnused(): boolean {
-    return (this.request === undefined || this.isEnded) && this.connections.size === 0;
+    return (!this.isServer || this.isEnded) && this.connections.size === 0;
   }
 
   inform(lane: EventLane): void {

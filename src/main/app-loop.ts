@@ -27,11 +27,14 @@ export class AppLoop {
   #running = false;
   /** Handlers of messages that are being called, by whoever. */
   readonly activity: Activity = { handlers: 0 };
+  readonly #beforePoll: () => void;
   /** What is to be done in the next turn of the event loop, or in front of the next poll. */
   #deferred: (() => void)[] = [];
 
-  constructor(sleepWord: SleepWord) {
+  /** @param beforePoll called before each wait of `pollSync`: a thread that polls hears of nothing else */
+  constructor(sleepWord: SleepWord, beforePoll: () => void) {
     this.#sleepWord = sleepWord;
+    this.#beforePoll = beforePoll;
   }
 
   add(lane: AppLane): void {
@@ -70,6 +73,7 @@ export class AppLoop {
     }
     const deadline = performance.now() + timeoutMs;
     this.#runDeferred();
+    this.#beforePoll();
     try {
       for (;;) {
         const events = this.#run();

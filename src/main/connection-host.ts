@@ -21,6 +21,8 @@ export interface ConnectionHost {
 
 /** What all connections of a thread on one io worker share. */
 export interface ConnectionContext {
+  /** Names the reactor. */
+  readonly reactor: string;
   readonly worker: number;
   readonly lane: number;
   readonly table: ConnectionTable;

@@ -37,3 +37,18 @@ export interface Logic {
 export function defineLogic(logic: Logic): Logic {
   return logic;
 }
+
+const members: readonly (keyof Logic)[] = ['start', 'onConnection', 'onMessage', 'onDrain', 'onDisconnect', 'stop'];
+
+/** Throws a TypeError that names what is wrong with what should be logic. */
+export function checkLogic(logic: unknown): asserts logic is Logic {
+  if (typeof logic !== 'object' || logic === null) {
+    throw new TypeError('it has no logic as its default export: export default defineLogic({ ... })');
+  }
+  for (const [name, value] of Object.entries(logic)) {
+    if (!(members as readonly string[]).includes(name)) {
+      throw new TypeError(`its logic has '${name}'; there are ${members.join(', ')}`);
+    }
+    if (value !== undefined && typeof value !== 'function') throw new TypeError(`its logic's '${name}' is no function`);
+  }
+}

@@ -39,6 +39,8 @@ export class Hosts {
   readonly #owner: HostsOwner;
   readonly #listening: Listening;
   readonly #hosts = new Map<number, TcpHost>();
+  /** On which io worker each attempt to connect is. */
+  readonly #attempts = new Map<number, number>();
   /** Whose turn it is to make an outgoing connection. */
   #nextWorker = 0;
 
@@ -98,7 +100,7 @@ export class Hosts {
   server(id: number): TcpServer {
     const known = this.#hosts.get(id);
     if (known instanceof TcpServer) return known;
-    if (!Number.isSafeInteger(id) || id < 1 || known !== undefined) {
+    if (known !== undefined || !this.#owner.registry.hasGiven(id)) {
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${String(id)}`);
     }
     const server = new TcpServer(id, this.#serverBackend());
@@ -108,21 +110,17 @@ export class Hosts {
 
   client(options: ClientOptions): TcpClient {
     const { registry, links, checkOpen, hold } = this.#owner;
-    const workers = new Map<number, number>();
     const client = new TcpClient(registry.nextId(), options, {
       nextAttempt: () => registry.nextId(),
       connect: async (request) => {
         checkOpen('connect()');
         const worker = this.#chooseWorker();
-        workers.set(request.attempt, worker);
-        try {
-          return await hold(() => links.call(worker, 'connect', request));
-        } finally {
-          workers.delete(request.attempt);
-        }
+        this.#attempts.set(request.attempt, worker);
+        return hold(() => links.call(worker, 'connect', request));
       },
+      settled: (attempt) => void this.#attempts.delete(attempt),
       abort: (attempt) => {
-        const worker = workers.get(attempt);
+        const worker = this.#attempts.get(attempt);
         if (worker !== undefined) void links.call(worker, 'abortConnect', attempt).catch(() => undefined);
       },
       close: (self, drainMs) => this.#close(self, 'local-shutdown', drainMs),
@@ -182,8 +180,10 @@ export class Hosts {
     await Promise.all([...this.#hosts.values()].map((host) => this.#leave(host, timeoutMs)));
   }
 
-  failAttempts(error: ReactorError): void {
-    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(error);
+  /** @param worker fail those on that io worker only */
+  failAttempts(error: ReactorError, worker?: number): void {
+    const isAffected = (attempt: number): boolean => worker === undefined || this.#attempts.get(attempt) === worker;
+    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(error, isAffected);
   }
 
   /** There are no io workers any more: the servers are closed. */
@@ -237,7 +237,7 @@ export class Hosts {
       }),
     );
     if (host instanceof TcpClient) {
-      host.failAttempts(new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed'));
+      host.failAttempts(new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed'), () => true);
     }
     this.#hosts.delete(host.id);
     if (host instanceof TcpServer) host.ended();

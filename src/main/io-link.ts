@@ -41,6 +41,8 @@ const MIN_STALE_HANDLES = 1024;
 
 /** What a link needs of its reactor. */
 export interface LinkOwner {
+  /** Names the reactor. */
+  readonly reactor: string;
   readonly loop: AppLoop;
   readonly threadWords: SharedMemory;
   hostOf(origin: number): TcpHost | undefined;
@@ -74,8 +76,8 @@ export class IoLink implements LaneListener {
   readonly #ports: LinkPorts;
   /** Connections whose events this thread gets. */
   readonly #connections = new Map<number, TcpConnection>();
-  /** Others that wait for something, by their ids. */
-  readonly #watched = new Map<ConnectionId, TcpConnection>();
+  /** Others that wait for something, by their ids: those from before and from after a hand-over are not the same object. */
+  readonly #watched = new Map<ConnectionId, Set<TcpConnection>>();
   /** Others that somebody may still have in hand: one object for each. */
   readonly #handles = new Map<ConnectionId, WeakRef<TcpConnection>>();
   /** When there are more, those that nobody has in hand any more are dropped. */
@@ -107,6 +109,7 @@ export class IoLink implements LaneListener {
     );
     this.lane = new AppLane(new RingConsumer(new SharedMemory(memory.events)), commands, () => doorbell.ring(), this);
     this.context = {
+      reactor: owner.reactor,
       worker,
       lane: welcome.lane,
       table,
@@ -114,7 +117,7 @@ export class IoLink implements LaneListener {
       activity: owner.loop.activity,
       watch: (connection) => this.#watch(connection),
       release: (connection) => this.#release(connection),
-      info: (id) => this.call('info', id),
+      info: (id) => owner.hold(() => this.call('info', id)),
       hold: (wait) => owner.hold(wait),
     };
     ports.doorbell.on('message', () => owner.loop.rung());
@@ -168,6 +171,11 @@ export class IoLink implements LaneListener {
     else this.#ports.doorbell.unref();
   }
 
+  /** The io worker is dead: what it has told will be handed out. */
+  ended(): void {
+    this.#ports.close();
+  }
+
   /** Leaves the io worker. Returns at once. */
   leave(): void {
     this.#lost = true;
@@ -185,7 +193,7 @@ export class IoLink implements LaneListener {
   endAll(reason: CloseReason, isDead: boolean): void {
     const { table } = this.context;
     if (isDead) table.closeAll();
-    const connections = [...this.#connections.values(), ...this.#watched.values()];
+    const connections = [...this.#connections.values(), ...[...this.#watched.values()].flatMap((each) => [...each])];
     this.#connections.clear();
     this.#watched.clear();
     this.#handles.clear();
@@ -229,6 +237,8 @@ export class IoLink implements LaneListener {
     const connection = new TcpConnection(this.context, slot, generation, host, event);
     // It may be in this thread's hands already: it has left and comes back, before the last handler was through.
     this.#connections.set(slot, connection);
+    // From now on the new one says whether the socket is read.
+    for (const other of this.#watched.get(connection.id) ?? []) other.resume();
     this.#owner.onConnections();
     if (host === undefined) connection.destroy();
     else host.onOpen(connection, event.attempt, { handedOver: event.handedOver });
@@ -237,9 +247,9 @@ export class IoLink implements LaneListener {
   onClose(slot: number, generation: number, event: CloseEvent): void {
     const connection = this.connectionAt(slot, generation);
     const id = connectionId(this.worker, slot, generation);
-    const watched = this.#watched.get(id);
+    const watched = this.#watched.get(id) ?? [];
     this.#watched.delete(id);
-    if (watched !== undefined) surfaceErrors(() => watched.receiveClose(event));
+    for (const each of watched) surfaceErrors(() => each.receiveClose(event));
     if (connection === undefined) return;
     this.#connections.delete(slot);
     this.#owner.onConnections();
@@ -248,8 +258,8 @@ export class IoLink implements LaneListener {
 
   onAnswer(slot: number, generation: number, tell: (connection: TcpConnection) => void): void {
     const connection = this.connectionAt(slot, generation);
-    const watched = this.#watched.get(connectionId(this.worker, slot, generation));
-    if (watched !== undefined) surfaceErrors(() => tell(watched));
+    const watched = this.#watched.get(connectionId(this.worker, slot, generation)) ?? [];
+    for (const each of watched) surfaceErrors(() => tell(each));
     if (connection !== undefined) tell(connection);
   }
 
@@ -265,7 +275,10 @@ export class IoLink implements LaneListener {
   // ----
 
   #watch(connection: TcpConnection): void {
-    this.#watched.set(connection.id, connection);
+    const { id } = connection;
+    const watched = this.#watched.get(id);
+    if (watched === undefined) this.#watched.set(id, new Set([connection]));
+    else watched.add(connection);
     this.context.commands.watch(connection.slot, connection.generation);
   }
 

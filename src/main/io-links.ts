@@ -27,6 +27,8 @@ export interface LinksOwner {
   hostOf(origin: number): TcpHost | undefined;
   onConnections(): void;
   onServerClosed(id: number): void;
+  /** An io worker is gone, and what it had told has been handed out: it will not tell anything more. */
+  onLost(worker: number, error: ReactorError): void;
   /** An io worker has been started again, and this thread has a lane to it. */
   onRejoined(link: IoLink): Promise<void>;
   /** There will be no io workers any more. */
@@ -37,6 +39,7 @@ export interface LinksOwner {
 
 /** This thread's links to all io workers. When one of them dies, a new link is made as soon as there is a new one. */
 export class IoLinks implements LinkOwner {
+  readonly reactor: string;
   readonly loop: AppLoop;
   readonly threadWords: SharedMemory = allocateThreadWords();
   readonly #registry: Registry;
@@ -54,11 +57,12 @@ export class IoLinks implements LinkOwner {
   #stopped = false;
   #endError: ReactorError | undefined;
 
-  constructor(registry: Registry, owner: LinksOwner, requestLane: (worker: number) => RequestLane) {
+  constructor(reactor: string, registry: Registry, owner: LinksOwner, requestLane: (worker: number) => RequestLane) {
+    this.reactor = reactor;
     this.#registry = registry;
     this.#owner = owner;
     this.#requestLane = requestLane;
-    this.loop = new AppLoop(new SleepWord(this.threadWords, threadWord.ASLEEP));
+    this.loop = new AppLoop(new SleepWord(this.threadWords, threadWord.ASLEEP), () => this.#noticeDeaths());
   }
 
   /** Gets a lane to each io worker. Rejects with ERR_REACTOR_TOO_MANY_THREADS, ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. */
@@ -103,6 +107,11 @@ export class IoLinks implements LinkOwner {
     ...args: Parameters<IoWorkerControl[K]>
   ): Promise<(ControlValue<K> | undefined)[]> {
     return Promise.all(this.up.map((link) => link.call(method, ...args).catch(ignoreEnd)));
+  }
+
+  /** For a thread that does not turn its event loop: notices io workers that have died, as far as the registry knows of it. */
+  #noticeDeaths(): void {
+    for (const link of this.up) if (this.#registry.threadIdOf(link.worker) !== link.ioThreadId) link.ended();
   }
 
   /** Resolves when everything that the io workers have told by now has been handed out. */
@@ -153,6 +162,7 @@ export class IoLinks implements LinkOwner {
     const { worker } = lost;
     this.#lostThreadIds.set(worker, lost.ioThreadId);
     const reason = this.#registry.wasClosed ? 'reactor-close' : 'io-worker-crash';
+    this.#owner.onLost(worker, this.goneError());
     if (this.#stopped) {
       lost.endAll(reason, true);
       return;

@@ -54,9 +54,21 @@ export class Listening {
 
   /** Subscribes on all io workers that have the server. Rejects with ERR_REACTOR_NO_SUCH_SERVER if none has. */
   async subscribe({ id, seniority }: TcpServer): Promise<ServerDescription> {
-    const outcomes = await Promise.allSettled(
-      this.#links.all.map(({ worker }) => this.#links.call(worker, 'subscribe', id, seniority)),
-    );
+    const asked = this.#links.all.map(({ worker }) => this.#links.call(worker, 'subscribe', id, seniority));
+    // A server that lives on one io worker is missing on the others; one that has just been started would wait for it.
+    const alone = new Promise<ServerDescription>((resolve) => {
+      for (const answer of asked) {
+        answer.then(
+          (description) => description.request.home !== undefined && resolve(description),
+          () => undefined,
+        );
+      }
+    });
+    return Promise.race([alone, this.#allSubscribed(asked)]);
+  }
+
+  async #allSubscribed(asked: readonly Promise<ServerDescription>[]): Promise<ServerDescription> {
+    const outcomes = await Promise.allSettled(asked);
     let missing: unknown;
     for (const outcome of outcomes) {
       if (outcome.status === 'fulfilled') continue;

@@ -1,5 +1,6 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
@@ -8,6 +9,7 @@ import { withDeadline } from './deadline.js';
 import type { LogicTask } from './logic-worker.js';
 import { checkLogicPool, checkLogicPoolClose } from './option-checks.js';
 import { DEFAULT_DRAIN_MS, type LogicPoolCloseOptions, type LogicPoolOptions } from './options.js';
+import { surfaceErrors } from './surface.js';
 import { TcpServer } from './tcp-server.js';
 
 /** A thread that dies again and again is started again after this, then twice as long each time. */
@@ -28,6 +30,11 @@ export interface LogicPoolEvents {
   ready: [logic: { readonly index: number }];
   /** A thread has died and is being replaced; its connections have gone to the others. */
   restart: [restart: LogicRestart];
+  /**
+   * Something has failed in a thread that was about to end: its `stop`, or what it had left behind. Without a listener it is a warning of
+   * the process.
+   */
+  error: [error: Error];
 }
 
 interface Logic {
@@ -43,17 +50,24 @@ interface Logic {
 export class LogicPool extends EventEmitter<LogicPoolEvents> {
   readonly #piscina: Piscina;
   readonly #task: Omit<LogicTask, 'port' | 'index'>;
+  readonly #server: TcpServer;
   #logics: Logic[] = [];
-  #stopping = false;
+  /** Aborted when no thread is to be started any more. */
+  readonly #stopping = new AbortController();
+  /** Threads that are still there are being terminated, which is no failure of theirs. */
+  #terminating = false;
   #closing: Promise<void> | undefined;
+  readonly #onServerClose = (): void => void this.close();
 
   private constructor(server: TcpServer, piscina: Piscina, task: Omit<LogicTask, 'port' | 'index'>) {
     super();
+    this.#server = server;
     this.#piscina = piscina;
     this.#task = task;
-    server.once('close', () => {
-      this.#stopping = true;
-    });
+    server.once('close', this.#onServerClose);
+    // Any number of threads may wait for it.
+    setMaxListeners(0, this.#stopping.signal);
+    piscina.on('error', (error: Error) => this.#report(error));
   }
 
   /**
@@ -81,9 +95,14 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     try {
       await Promise.all(Array.from({ length: threads }, (_, index) => pool.#start(index)));
     } catch (error) {
-      pool.#stopping = true;
-      await piscina.destroy();
-      const message = `LogicPool.start(): the logic in ${url} could not be started: ${error instanceof Error ? error.message : error}`;
+      await pool.close({ timeoutMs: 0 });
+      if (error instanceof DOMException && error.name === 'DataCloneError') {
+        const message = `LogicPool.start(): option 'data' must be something that can be cloned: ${error.message}`;
+        throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+      }
+      const thrown = error instanceof Error ? error.message : String(error);
+      const why = server.isOver ? 'the server was closed' : thrown;
+      const message = `LogicPool.start(): the logic in ${url} could not be started: ${why}`;
       throw new ReactorError('ERR_REACTOR_LOGIC_FAILED', message, { cause: error });
     }
     return pool;
@@ -110,13 +129,20 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
   }
 
   async #close(timeoutMs: number): Promise<void> {
-    this.#stopping = true;
+    this.#stopping.abort();
+    this.#server.off('close', this.#onServerClose);
     await withDeadline(timeoutMs, async (deadline) => {
       const late = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()));
       for (const { port } of this.#logics) port?.postMessage('stop');
       await Promise.race([Promise.all(this.#logics.map(({ run }) => run)), late]);
     });
+    this.#terminating = true;
     await this.#piscina.destroy();
+  }
+
+  #report(error: Error): void {
+    if (this.listenerCount('error') > 0) surfaceErrors(() => this.emit('error', error));
+    else if (!this.#terminating) process.emitWarning(error);
   }
 
   /** Resolves when the thread is ready for the first time; from then on it is replaced when it dies. */
@@ -129,31 +155,35 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
   }
 
   async #keepRunning(logic: Logic, onReady: () => void, onFailed: (error: unknown) => void): Promise<void> {
+    const stopping = this.#stopping.signal;
     let wasReady = false;
     let delayMs = MIN_RESTART_MS;
-    while (!this.#stopping) {
+    while (!stopping.aborted) {
       const startedAt = performance.now();
       try {
         await this.#runOnce(logic, () => {
-          if (wasReady) this.emit('ready', { index: logic.index });
+          if (wasReady) surfaceErrors(() => this.emit('ready', { index: logic.index }));
           wasReady = true;
           onReady();
         });
       } catch (error) {
         if (!wasReady) {
           onFailed(error);
-          return;
+          break;
         }
-        if (this.#stopping) return;
-        this.emit('restart', { index: logic.index, error: error as Error });
+        if (stopping.aborted) {
+          if (!this.#terminating) this.#report(error as Error);
+          break;
+        }
+        surfaceErrors(() => this.emit('restart', { index: logic.index, error: error as Error }));
         if (performance.now() - startedAt > STEADY_MS) delayMs = MIN_RESTART_MS;
-        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        await sleep(delayMs, undefined, { signal: stopping }).catch(() => undefined);
         delayMs = Math.min(2 * delayMs, MAX_RESTART_MS);
       }
     }
-    // The server was closed: there is nothing to come back for.
     this.#logics = this.#logics.filter((each) => each !== logic);
-    if (this.#logics.length === 0) void this.close();
+    // The server was closed, and its threads have heard of it before this one.
+    if (this.#logics.length === 0 && wasReady) void this.close();
   }
 
   async #runOnce(logic: Logic, onReady: () => void): Promise<void> {

@@ -1,7 +1,7 @@
 /** What runs in the threads of a LogicPool: one task that lasts as long as the thread. */
 import type { MessagePort } from 'node:worker_threads';
 import { attach } from './attach.js';
-import type { Logic, LogicContext } from './define-logic.js';
+import { checkLogic, type LogicContext } from './define-logic.js';
 import type { ReactorHandle } from './reactor-handle.js';
 
 export interface LogicTask {
@@ -19,7 +19,8 @@ export const LOGIC_READY = 'ready';
 
 export async function runLogic(task: LogicTask): Promise<void> {
   const { handle, filename, index, data, port } = task;
-  const logic = logicOf(await import(filename), filename);
+  const { default: logic } = await import(filename);
+  checkLogic(logic);
   const reactor = await attach(handle);
   const server = reactor.server(task.server);
   const context: LogicContext = { reactor, server, index, data };
@@ -29,11 +30,15 @@ export async function runLogic(task: LogicTask): Promise<void> {
     port.once('close', () => resolve());
     server.once('close', () => resolve());
   });
+  // Whoever has spawned the reactor hears of its end as well; here it is the end of the server.
+  reactor.on('error', () => undefined);
   await logic.start?.(context);
-  server.on('connection', (connection, info) => logic.onConnection?.(connection, info));
-  server.on('message', (connection, message, info) => logic.onMessage?.(connection, message, info));
-  server.on('drain', (connection) => logic.onDrain?.(connection));
-  server.on('disconnect', (connection, reason, detail) => logic.onDisconnect?.(connection, reason, detail));
+  // What nobody asks for is not taken: without onMessage, messages wait for whoever iterates.
+  const { onConnection, onMessage, onDrain, onDisconnect } = logic;
+  if (onConnection) server.on('connection', (...args) => onConnection.apply(logic, args));
+  if (onMessage) server.on('message', (...args) => onMessage.apply(logic, args));
+  if (onDrain) server.on('drain', (...args) => onDrain.apply(logic, args));
+  if (onDisconnect) server.on('disconnect', (...args) => onDisconnect.apply(logic, args));
   await server.subscribe();
   port.postMessage(LOGIC_READY);
   await stopped;
@@ -41,10 +46,4 @@ export async function runLogic(task: LogicTask): Promise<void> {
   await logic.stop?.(context);
   await reactor.close();
   port.close();
-}
-
-function logicOf(module: { default?: unknown }, filename: string): Logic {
-  const logic = module.default;
-  if (typeof logic === 'object' && logic !== null) return logic;
-  throw new TypeError(`${filename} has no logic as its default export: export default defineLogic({ ... })`);
 }

@@ -111,7 +111,7 @@ const broadcast: Checks<BroadcastOptions> = {
 
 function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = ''): void {
   const what = prefix === '' ? 'its options' : `option '${prefix.slice(0, -1)}'`;
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (!isPlainObject(options)) {
     throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: ${what} must be an object, got ${show(options)}`);
   }
   for (const [name, value] of Object.entries(options)) {
@@ -127,6 +127,12 @@ function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = ''
       throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
     }
   }
+}
+
+/** An AbortSignal, a Map and the like are objects, and would pass for options that say nothing. */
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return !(Symbol.toStringTag in value);
 }
 
 function show(value: unknown): string {

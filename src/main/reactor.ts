@@ -32,6 +32,7 @@ import {
 import { checkHandle, type ReactorHandle } from './reactor-handle.js';
 import { type ReactorStats, readStats, threadsOf } from './reactor-stats.js';
 import { type Stall, StallWatch } from './stall-watch.js';
+import { surfaceErrors } from './surface.js';
 import type { TcpClient } from './tcp-client.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TcpServer } from './tcp-server.js';
@@ -90,9 +91,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       );
     }
     this.#links = new IoLinks(
+      handle.reactor,
       this.#registry,
       {
         hostOf: (origin) => this.#hosts.get(origin),
+        onLost: (worker, error) => this.#hosts.failAttempts(error, worker),
         onConnections: () => this.#updateRef(),
         onServerClosed: (id) => this.#hosts.onServerClosed(id),
         onRejoined: (link) => this.#onRejoined(link),
@@ -156,6 +159,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   static attach(handle: ReactorHandle): Promise<Reactor> {
     checkHandle(handle);
     const known = reactors.get(handle.reactor);
+    // One that this thread is about to leave is of no use to anybody: the next one is made when it has left.
+    if (known instanceof Reactor && known.#closing !== undefined) {
+      const again = (): Promise<Reactor> => Reactor.attach(handle);
+      return known.#closing.then(again, again);
+    }
     if (known !== undefined) return Promise.resolve(known);
     const reactor = new Reactor(handle);
     const attached = (async () => {
@@ -301,11 +309,12 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   async #onRejoined(link: IoLink): Promise<void> {
     await this.#hosts.restore(link, (error) => {
-      if (!this.#ended) this.emit('error', error);
+      if (!this.#ended) surfaceErrors(() => this.emit('error', error));
     });
     const error = this.#crashes.get(link.worker);
     this.#crashes.delete(link.worker);
-    if (!link.isLost) this.emit('respawn', { ioWorker: link.worker, ...(error !== undefined && { error }) });
+    if (link.isLost) return;
+    surfaceErrors(() => this.emit('respawn', { ioWorker: link.worker, ...(error !== undefined && { error }) }));
   }
 
   // ---- ending ----
@@ -360,8 +369,9 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     }
     const message = 'The io worker ended unexpectedly, and is not started again';
     this.#fatal ??= new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', message);
+    const fatal = this.#fatal;
     this.#end('io-worker-crash');
-    this.emit('error', this.#fatal);
+    surfaceErrors(() => this.emit('error', fatal));
   }
 
   /** The io workers are gone, or this thread leaves them: what they have not told is told in their place. */

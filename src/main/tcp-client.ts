@@ -12,12 +12,15 @@ import {
 } from './options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
-import { abortError, throwIfAborted } from './waiters.js';
+import { abortError, onAbort, throwIfAborted } from './waiters.js';
 
 /** @internal What a client needs of its reactor. */
 export interface ClientBackend {
   nextAttempt(): number;
+  /** Resolves when the io worker has connected. Whether it has told of the connection by then, or will be able to, is another matter. */
   connect(request: ConnectRequest): Promise<unknown>;
+  /** The attempt is over, one way or the other. */
+  settled(attempt: number): void;
   abort(attempt: number): void;
   close(client: TcpClient, drainMs: number): Promise<void>;
   /** Behind the microtasks that an answer sets in motion. */
@@ -56,11 +59,11 @@ export class TcpClient extends TcpHost {
     throwIfAborted(signal);
     this.#throwIfClosed();
     const attempt = this.#backend.nextAttempt();
-    const onAbort = (): void => {
+    const abort = (): void => {
       this.#backend.abort(attempt);
       if (signal !== undefined) this.#attempts.get(attempt)?.reject(abortError(signal));
     };
-    signal?.addEventListener('abort', onAbort, { once: true });
+    onAbort(signal, abort);
     try {
       const connection = await new Promise<TcpConnection>((resolve, reject) => {
         // The connection itself comes through the event ring, in front of its messages; the answer to this call may come
@@ -81,7 +84,8 @@ export class TcpClient extends TcpHost {
       throw error;
     } finally {
       this.#attempts.delete(attempt);
-      signal?.removeEventListener('abort', onAbort);
+      this.#backend.settled(attempt);
+      signal?.removeEventListener('abort', abort);
     }
   }
 
@@ -108,9 +112,9 @@ export class TcpClient extends TcpHost {
     await this.#backend.close(this, drainMs);
   }
 
-  /** @internal The io worker has ended: none of them will be answered. */
-  failAttempts(error: ReactorError): void {
-    for (const attempt of this.#attempts.values()) attempt.reject(error);
+  /** @internal Their io worker has ended: they will not be answered. */
+  failAttempts(error: ReactorError, isAffected: (attempt: number) => boolean): void {
+    for (const [id, attempt] of this.#attempts) if (isAffected(id)) attempt.reject(error);
   }
 
   /** @internal */

@@ -170,6 +170,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     return this.#addresses?.localPort;
   }
 
+  /** @internal Names the reactor that it belongs to. */
+  get reactor(): string {
+    return this.#context.reactor;
+  }
+
   /** @internal Messages are views of the ring. */
   get borrows(): boolean {
     return this.#borrows;
@@ -442,6 +447,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   onReading(stopped: boolean): void {
     if (stopped === this.#readingStopped || this.state === 'closed') return;
     this.#readingStopped = stopped;
+    // Somebody who has only the id must find this very object to take it back.
+    if (stopped) this.#watch();
     if (stopped) this.#context.commands.pause(this.slot, this.generation);
     else this.#context.commands.resume(this.slot, this.generation);
   }

@@ -42,6 +42,8 @@ export class TcpServer extends TcpHost {
   isListener = false;
   /** @internal Among those that stand by: the lower one is first. */
   seniority = 0;
+  /** The last time that this thread left. */
+  #leaving: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #isClosed = false;
   /** Connections that came before whoever called listen() or subscribe() had a chance to listen to events. */
@@ -91,10 +93,12 @@ export class TcpServer extends TcpHost {
    * Rejects with ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. Thread: any.
    */
   async unsubscribe(): Promise<void> {
-    if (!this.#subscribed) return;
-    this.#subscribed = false;
-    this.seniority = 0;
-    await this.#backend.unsubscribe(this);
+    if (this.#subscribed) {
+      this.#subscribed = false;
+      this.seniority = 0;
+      this.#leaving = this.#backend.unsubscribe(this);
+    }
+    await this.#leaving;
   }
 
   /**
@@ -120,7 +124,7 @@ export class TcpServer extends TcpHost {
       );
     }
     if (this.#isClosed) return false;
-    return this.#backend.broadcast(this, idsOf(options.except), message);
+    return this.#backend.broadcast(this, idsOf(options.except, this.handle.reactor), message);
   }
 
   /**
@@ -197,13 +201,14 @@ export class TcpServer extends TcpHost {
   }
 }
 
-function idsOf(except: BroadcastOptions['except']): number[] {
+function idsOf(except: BroadcastOptions['except'], reactor: string): number[] {
   if (except === undefined) return [];
   const connections =
     except instanceof TcpConnection ? [except] : Symbol.iterator in except ? [...except] : [undefined];
   return connections.map((connection) => {
-    if (connection instanceof TcpConnection) return connection.id;
-    const message = "broadcast(): option 'except' must be a connection, or several connections in an iterable";
+    if (connection instanceof TcpConnection && connection.reactor === reactor) return connection.id;
+    const message =
+      "broadcast(): option 'except' must be a connection of this reactor, or several connections in an iterable";
     throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
   });
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { ReactorError } from '../shared/reactor-error.js';
 
 interface Waiter<T> {
@@ -20,11 +21,11 @@ export class Waiters<T> {
         reject(abortError(signal));
         return;
       }
-      const onAbort = (): void => {
+      const abort = (): void => {
         this.#waiters.delete(waiter);
         if (signal !== undefined) reject(abortError(signal));
       };
-      const settle = (): void => signal?.removeEventListener('abort', onAbort);
+      const settle = (): void => signal?.removeEventListener('abort', abort);
       const waiter: Waiter<T> = {
         resolve: (value) => {
           settle();
@@ -35,7 +36,7 @@ export class Waiters<T> {
           reject(error);
         },
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
+      onAbort(signal, abort);
       this.#waiters.add(waiter);
     });
   }
@@ -53,6 +54,13 @@ export class Waiters<T> {
     this.#waiters = new Set();
     return waiters;
   }
+}
+
+/** Listens to an abort. Any number of calls may wait with one signal: Node's warning of leaks is not for them. */
+export function onAbort(signal: AbortSignal | undefined, listener: () => void): void {
+  if (signal === undefined) return;
+  setMaxListeners(Number.POSITIVE_INFINITY, signal);
+  signal.addEventListener('abort', listener, { once: true });
 }
 
 export function abortError(signal: AbortSignal): ReactorError {

@@ -42,6 +42,11 @@ export class Registry {
     return this.memory.add(registryWord.NEXT_ID, 1) + 1;
   }
 
+  /** Whether `nextId` has ever answered that. */
+  hasGiven(id: number): boolean {
+    return Number.isSafeInteger(id) && id >= 1 && id <= this.memory.load(registryWord.NEXT_ID);
+  }
+
   get isEnded(): boolean {
     return this.memory.load(registryWord.ENDED) !== 0;
   }
