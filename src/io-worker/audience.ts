@@ -41,10 +41,10 @@ export class Audience {
    */
   place(connection: TcpConnection): boolean {
     this.forget(connection);
-    if (this.#dispatch === 'all') for (const lane of this.#lanes.keys()) connection.input.attach(lane);
+    if (this.#dispatch === 'all') for (const lane of this.#lanes.keys()) connection.attach(lane);
     else {
       const lane = this.#choose();
-      if (lane !== undefined) connection.input.attach(lane);
+      if (lane !== undefined) connection.attach(lane);
     }
     if (!connection.input.isHeld) return true;
     if (this.#orphanTimeoutMs === 0) return false;
@@ -63,7 +63,9 @@ export class Audience {
     this.#lanes.set(lane, seniority);
     for (const connection of [...this.#held.keys()]) this.place(connection);
     if (this.#dispatch !== 'all') return;
-    for (const connection of connections) if (!connection.input.isOn(lane)) connection.input.attach(lane);
+    for (const connection of connections) {
+      if (!connection.input.isOn(lane) && !connection.input.isDropped) connection.attach(lane);
+    }
   }
 
   remove(lane: EventLane): void {

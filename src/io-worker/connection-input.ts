@@ -70,8 +70,6 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   /** The peer broke the rules. */
   #failed = false;
   #discards = false;
-  /** Up to this message, a thread that has died may have handled them. */
-  #suspectUpTo = 0;
 
   constructor(
     at: { readonly slot: number; readonly generation: number },
@@ -106,9 +104,14 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     return this.#outboxes.some((outbox) => outbox.lane === lane);
   }
 
-  /** Also true of a thread that has still to answer that it leaves: then it hears of what it watches. */
-  isFor(lane: EventLane): boolean {
-    return this.isOn(lane) || this.#leaving.some((outbox) => outbox.lane === lane);
+  /** The thread has still to answer that it has left. */
+  isLeavingFrom(lane: EventLane): boolean {
+    return this.#leaving.some((outbox) => outbox.lane === lane);
+  }
+
+  /** Nobody takes what comes. */
+  get isDropped(): boolean {
+    return this.#discards;
   }
 
   /** All threads that get the events have handled everything, and none that leaves is still at work. */
@@ -303,7 +306,10 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
       const decoded = this.#decode(this.#input, Math.min(this.#input.length, READ_BUFFER_BYTES));
       this.#input = this.#failed ? EMPTY : this.#input.subarray(decoded);
     }
-    if (this.#discards && (this.#tail & tailEvent.CLOSE) !== 0) this.#owner.onOver();
+    if (this.#discards && (this.#tail & tailEvent.CLOSE) !== 0) {
+      this.abandon();
+      this.#owner.onOver();
+    }
     for (const event of Object.values(tailEvent)) {
       if (this.#input.length > 0 || this.#outboxes.length === 0 || (this.#tail & event) === 0) continue;
       if (event === tailEvent.END) this.#owner.onInputEnded();
@@ -345,9 +351,9 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     const unfinished = outbox.close();
     if (!this.#passesOn) return;
     for (const input of unfinished) {
-      this.#unfinished.push(this.#withoutDone(input));
-      // If it left of its own will it has not touched what it did not finish.
-      if (died && input.wasDelivered) this.#suspectUpTo = input.upTo;
+      // If it left of its own will it has not touched what it did not finish; but a thread before it may have.
+      const isSuspect = input.isSuspect || (died && input.wasDelivered);
+      this.#unfinished.push({ ...this.#withoutDone(input), isSuspect });
     }
   }
 
@@ -362,15 +368,16 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   }
 
   #announceRedelivery(outbox: EventOutbox, unfinished: readonly RetainedInput[]): void {
-    let count = 0;
-    for (const { kind, payload, upTo } of unfinished) {
-      if (((upTo - this.#suspectUpTo) | 0) > 0) break;
-      if (kind === eventKind.MESSAGES) count += countFrames(payload);
-      else if (kind !== eventKind.PART) count++;
+    let messages = 0;
+    let suspects = 0;
+    for (const { kind, payload, isSuspect } of unfinished) {
+      if (kind === eventKind.MESSAGES) messages += countFrames(payload);
+      else if (kind !== eventKind.PART) messages++;
+      if (isSuspect) suspects = messages;
     }
-    if (count === 0) return;
+    if (suspects === 0) return;
     const payload = Buffer.alloc(REDELIVERY_BYTES);
-    payload.writeUInt32LE(count);
+    payload.writeUInt32LE(suspects);
     outbox.event(eventKind.REDELIVERY, payload);
   }
 

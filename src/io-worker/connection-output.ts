@@ -75,9 +75,9 @@ export class ConnectionOutput {
     return true;
   }
 
-  /** Appends bytes that other connections send, too: they are not copied, and must not change. */
+  /** Appends bytes that other connections send, too, and that must not change. */
   appendShared(bytes: Buffer): void {
-    this.#buffer.appendOwned(bytes);
+    this.#buffer.appendShared(bytes);
     this.#appended += bytes.length;
     this.#owner.onOutput();
   }

@@ -21,10 +21,13 @@ import { Origin } from './origin.js';
 /** What all threads' calls have in common. */
 export interface IoWorkerParts {
   readonly loop: EventLoop;
+  readonly ioWorkers: number;
   readonly reuseReadBuffer: boolean;
   readonly connectors: Map<number, Connector>;
-  /** Servers that were closed: a thread that has not heard of it must not have them listen again. */
+  /** Servers from before this io worker that were closed: a thread that has not heard of it must not have them listen again. */
   readonly closedServers: Set<number>;
+  /** Servers with lower ids are from before. */
+  readonly firstFreshId: number;
   /** Until then (performance.now) servers may be missing that threads are about to restore. */
   readonly restoredUntil: number;
 }
@@ -118,7 +121,7 @@ export class ControlService implements IoWorkerControl {
       // Whoever closes a server has its id from somebody, and that may be a client's.
       if (reason === 'server-close' && origin !== undefined && !origin.isServer) return;
       // Also if it is not known here: after a crash, a slower thread may still ask for it. Clients are never asked for.
-      this.#parts.closedServers.add(id);
+      if (reason === 'server-close' && id < this.#parts.firstFreshId) this.#parts.closedServers.add(id);
       if (origin === undefined || origin.isEnded) return;
       await origin.windDown(reason, drainMs);
       // A client's may get further connections from attempts that were under way.
@@ -186,7 +189,12 @@ export class ControlService implements IoWorkerControl {
       const origin = this.#loop.origins.get(id);
       const { request, acceptor } = origin ?? {};
       if (origin?.isEnded === true) throw noSuchServer(id);
-      if (origin !== undefined && request !== undefined && acceptor !== undefined) return { origin, request, acceptor };
+      if (origin !== undefined && request !== undefined && acceptor !== undefined) {
+        // It may be about to listen again.
+        await acceptor.listen(request);
+        if (this.#loop.origins.get(id) === origin && !origin.isEnded) return { origin, request, acceptor };
+        continue;
+      }
       const mayCome = performance.now() < this.#parts.restoredUntil && !this.#parts.closedServers.has(id);
       if (!mayCome) throw noSuchServer(id);
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));

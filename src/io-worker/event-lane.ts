@@ -14,10 +14,20 @@ import { type InputKeeper, LaneTrail } from './lane-trail.js';
  */
 const MAX_BLOCKED = 128;
 
+/** So often, in records, the io worker looks how far the thread has come, if nothing else makes it look. */
+const TRAIL_LOOK = 256;
+
 /** Someone with events for the lane that did not fit. */
 export interface BlockedSource {
   /** Tries again. True: everything is delivered. */
   retryDelivery(): boolean;
+}
+
+/** A connection whose events the thread gets, or that it watches, has paused, or has begun to send on. */
+export interface LaneUser {
+  /** The lane has become crowded, or is no longer. */
+  updateLanePause(): void;
+  laneDied(lane: EventLane): void;
 }
 
 /** A piece of input, and who keeps it for as long as the thread has not done with it. */
@@ -25,6 +35,8 @@ export interface KeptInput {
   readonly keeper: InputKeeper;
   /** The number of the last message in it. */
   readonly upTo: number;
+  /** See RetainedInput. */
+  readonly isSuspect: boolean;
 }
 
 export interface EventLaneParts {
@@ -36,6 +48,8 @@ export interface EventLaneParts {
   readonly thread: SharedMemory;
   readonly doorbell: Doorbell;
   readonly board: StatusBoard;
+  /** Which io worker this is, and how many there are. */
+  readonly workers: { readonly own: number; readonly count: number };
 }
 
 /**
@@ -49,6 +63,7 @@ export class EventLane {
   readonly ledger: Ledger;
   readonly #events: RingProducer;
   readonly #thread: SharedMemory;
+  readonly #workers: EventLaneParts['workers'];
   readonly #doorbell: Doorbell;
   readonly #board: StatusBoard;
   readonly #trail: LaneTrail;
@@ -57,6 +72,8 @@ export class EventLane {
   #retrying = false;
   #crowded = false;
   #retired = false;
+  /** Connections that know of this lane: what is to be put in order when its thread dies, however many others there are. */
+  readonly involved: Set<LaneUser> = new Set();
   /** Pieces of a broadcast that is longer than a record. */
   broadcastParts: Buffer[] = [];
   onBlocked: () => void = () => {};
@@ -71,6 +88,9 @@ export class EventLane {
     this.#events = new RingProducer(parts.events, (consumed) => this.#trail.settle(consumed));
     this.ledger = parts.ledger;
     this.#thread = parts.thread;
+    this.#workers = parts.workers;
+    // The one before it may have died with connections.
+    this.#thread.store(threadWord.CONNECTIONS + parts.workers.own, 0);
     this.#doorbell = parts.doorbell;
     this.#board = parts.board;
   }
@@ -87,11 +107,15 @@ export class EventLane {
 
   /** Connections whose events the thread gets, from all io workers. */
   get connections(): number {
-    return this.#thread.load(threadWord.CONNECTIONS);
+    let count = 0;
+    for (let worker = 0; worker < this.#workers.count; worker++) {
+      count += this.#thread.load(threadWord.CONNECTIONS + worker);
+    }
+    return count;
   }
 
   countConnection(by: 1 | -1): void {
-    this.#thread.add(threadWord.CONNECTIONS, by);
+    this.#thread.add(threadWord.CONNECTIONS + this.#workers.own, by);
   }
 
   /** Puts an event into the ring. False: it did not fit; `block` and try again when asked. */
@@ -193,7 +217,11 @@ export class EventLane {
   #publish(kind: number, offset: number, length: number, kept: KeptInput | undefined): true {
     this.#events.publish();
     const position = this.#events.produced;
-    if (kept !== undefined) this.#trail.add({ ...kept, position, kind, offset, length });
+    if (kept !== undefined) {
+      this.#trail.add({ ...kept, position, kind, offset, length });
+      // A ring may take hours to fill: until then it would hold on to connections that are long over.
+      if (this.#trail.size % TRAIL_LOOK === 0) this.noteConsumed();
+    }
     this.#board.noteProduced(this.index, position);
     if (this.#doorbell.ring()) this.#board.noteRung(this.index, Date.now());
     return true;

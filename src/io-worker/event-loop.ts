@@ -14,7 +14,7 @@ import type { Origin } from './origin.js';
 import { Slots } from './slots.js';
 import type { TcpConnection } from './tcp-connection.js';
 
-/** What one lane may bring into one turn. */
+/** What one lane may bring into one turn. A broadcast counts for each connection that gets it. */
 const BYTES_PER_TURN = 256 * 1024;
 const RECORDS_PER_TURN = 1024;
 
@@ -80,7 +80,7 @@ export class EventLoop {
     this.#lanes.push(lane);
     lane.onBlocked = () => this.wake();
     lane.onCrowded = () => {
-      for (const connection of this.slots) if (connection.input.isOn(lane)) connection.updateLanePause();
+      for (const connection of lane.involved) connection.updateLanePause();
     };
     this.wake();
   }
@@ -98,12 +98,18 @@ export class EventLoop {
       if (connection === undefined) this.table.uncharge(slot, bytes);
       else connection.uncharge(bytes);
     }
-    for (const connection of this.slots) connection.dropPartsOf(lane);
-    // Those that get its events first: then the others find a lane that may have become free of them.
-    for (const origin of [...this.origins.values()]) origin.laneDied(lane);
+    const origins = [...this.origins.values()];
+    for (const origin of origins) origin.forget(lane);
+    for (const connection of [...lane.involved]) connection.laneDied(lane);
+    for (const origin of origins) origin.noteDeparted(lane);
     this.board.closeLane(lane.index);
     this.board.count(boardCounter.RECLAIMED_LANES);
     this.wake();
+  }
+
+  /** The connection is over. */
+  forget(connection: TcpConnection): void {
+    for (const lane of this.#lanes) lane.involved.delete(connection);
   }
 
   /** The lanes of a set of bits, as the connection table has them. */
@@ -176,26 +182,26 @@ export class EventLoop {
     let records = 0;
     let bytes = 0;
     while (records < RECORDS_PER_TURN && bytes < BYTES_PER_TURN && commands.next()) {
-      this.#execute(lane, commands);
+      bytes += this.#execute(lane, commands);
       commands.release();
       records++;
-      bytes += commands.length;
     }
     if (records > 0) lane.ringIfSpaceWanted();
     return records > 0;
   }
 
-  #execute(lane: EventLane, record: RingConsumer): void {
-    const { kind, slot, generation, offset, length, memory } = record;
-    if (kind === commandKind.BROADCAST || kind === commandKind.BROADCAST_PART) {
-      this.#broadcast(lane, record);
-      return;
-    }
+  /** Returns for how many bytes it counts. */
+  #execute(lane: EventLane, record: RingConsumer): number {
+    const { kind, slot, generation, length } = record;
+    if (kind === commandKind.BROADCAST || kind === commandKind.BROADCAST_PART) return this.#broadcast(lane, record);
     const connection = this.slots.get(slot);
     if (connection === undefined || connection.generation !== generation || connection.isClosed) {
       this.#executeClosed(lane, record, connection?.generation === generation ? connection : undefined);
-      return;
-    }
+    } else this.#executeOpen(lane, record, connection);
+    return length;
+  }
+
+  #executeOpen(lane: EventLane, { kind, offset, length, memory }: RingConsumer, connection: TcpConnection): void {
     switch (kind) {
       case commandKind.SEND:
         connection.send(memory, offset, length);
@@ -265,15 +271,16 @@ export class EventLoop {
     }
   }
 
-  #broadcast(lane: EventLane, { kind, slot: id, offset, length, memory }: RingConsumer): void {
+  /** Returns for how many bytes it counts. */
+  #broadcast(lane: EventLane, { kind, slot: id, offset, length, memory }: RingConsumer): number {
     const part = Buffer.allocUnsafeSlow(length);
     memory.copyOut(offset, length, part, 0);
     lane.broadcastParts.push(part);
-    if (kind === commandKind.BROADCAST_PART) return;
+    if (kind === commandKind.BROADCAST_PART) return length;
     const { except, message } = decodeBroadcast(Buffer.concat(lane.broadcastParts));
     lane.broadcastParts = [];
     const origin = this.origins.get(id);
-    if (origin?.isServer !== true) return;
+    if (origin?.isServer !== true) return length;
     const { codec, maxFrameBytes } = origin.settings;
     const isFramed = codec === codecTrait.FRAME;
     // A thread that has only the server's id does not know how long a message may be.
@@ -285,5 +292,6 @@ export class EventLoop {
       if (isTooLong) this.table.noteDropped(connection.slot);
       else connection.broadcast(bytes);
     }
+    return Math.max(length, bytes.length * origin.connections.size);
   }
 }

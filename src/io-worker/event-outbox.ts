@@ -10,6 +10,7 @@ interface Pending {
   readonly payload: Buffer;
   readonly isInput: boolean;
   readonly upTo: number;
+  readonly isSuspect: boolean;
 }
 
 /** What an outbox needs of its connection. */
@@ -19,6 +20,8 @@ export interface OutboxOwner {
   /** Nothing waits for the ring any more. */
   onUnblocked(): void;
 }
+
+const NOBODY: OutboxOwner = { messagesDone: () => 0, onUnblocked: () => undefined };
 
 /**
  * What a connection has to say to one app thread, in order. Events go into the ring at once; when it is full they wait here.
@@ -30,7 +33,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
   readonly lane: EventLane;
   readonly #slot: number;
   readonly #generation: number;
-  readonly #owner: OutboxOwner;
+  #owner: OutboxOwner;
   readonly #keeps: boolean;
   #pending: Pending[] = [];
   #kept: RetainedInput[] = [];
@@ -66,14 +69,25 @@ export class EventOutbox implements BlockedSource, InputKeeper {
 
   event(kind: number, payload: Buffer): void {
     if (!this.isBlocked && this.lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length)) return;
-    this.#wait({ kind, payload, isInput: false, upTo: 0 });
+    this.#wait({ kind, payload, isInput: false, upTo: 0, isSuspect: false });
   }
 
-  /** @param upTo the number of the last message in it */
-  input(kind: number, upTo: number, bytes: Uint8Array, start: number, end: number, prefix: number = NO_PREFIX): void {
+  /**
+   * @param upTo the number of the last message in it
+   * @param isSuspect see RetainedInput
+   */
+  input(
+    kind: number,
+    upTo: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    prefix: number = NO_PREFIX,
+    isSuspect = false,
+  ): void {
     if (this.#skipsParts && kind === eventKind.PART) return;
     this.#skipsParts = false;
-    const kept = this.#keeps ? { keeper: this, upTo } : undefined;
+    const kept = this.#keeps ? { keeper: this, upTo, isSuspect } : undefined;
     const { lane } = this;
     const slot = this.#slot;
     const generation = this.#generation;
@@ -88,18 +102,19 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     const payload = Buffer.allocUnsafeSlow(header + end - start);
     if (header > 0) payload.writeUInt32LE(prefix);
     payload.set(bytes.subarray(start, end), header);
-    this.#wait({ kind, payload, isInput: true, upTo });
+    this.#wait({ kind, payload, isInput: true, upTo, isSuspect });
   }
 
   /** Hands on what another thread has left unfinished. */
   resume(input: RetainedInput): void {
-    this.input(input.kind, input.upTo, input.payload, 0, input.payload.length);
+    const { kind, upTo, payload, isSuspect } = input;
+    this.input(kind, upTo, payload, 0, payload.length, NO_PREFIX, isSuspect);
   }
 
   retryDelivery(): boolean {
     let count = 0;
-    for (const { kind, payload, isInput, upTo } of this.#pending) {
-      const kept = isInput && this.#keeps ? { keeper: this, upTo } : undefined;
+    for (const { kind, payload, isInput, upTo, isSuspect } of this.#pending) {
+      const kept = isInput && this.#keeps ? { keeper: this, upTo, isSuspect } : undefined;
       if (!this.lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length, kept)) break;
       count++;
     }
@@ -130,10 +145,12 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     if (this.#closed) return [];
     this.trim();
     const unfinished = this.#kept;
-    for (const { kind, payload, isInput, upTo } of this.#pending) {
-      if (isInput) unfinished.push({ kind, payload, upTo, wasDelivered: false });
+    for (const { kind, payload, isInput, upTo, isSuspect } of this.#pending) {
+      if (isInput) unfinished.push({ kind, payload, upTo, wasDelivered: false, isSuspect });
     }
     this.#closed = true;
+    // The trail of the lane may hold on to this for a while: not to the connection with it.
+    this.#owner = NOBODY;
     this.#kept = [];
     this.#pending = [];
     this.lane.unblock(this);

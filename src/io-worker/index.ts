@@ -12,25 +12,26 @@ import { Lanes } from './lanes.js';
 /** So long the threads may take to restore the servers of a dead io worker, before one of them is not to be expected any more. */
 const RESTORE_MS = 3000;
 
-const {
-  worker,
-  board: boardMemory,
-  table,
-  firstGeneration,
-  sizes,
-  isSuccessor,
-  reuseReadBuffer,
-} = workerData as IoWorkerData;
+const data = workerData as IoWorkerData;
+const { worker, ioWorkers, firstFreshId, sizes, reuseReadBuffer } = data;
 
-const board = new StatusBoard(new SharedMemory(boardMemory));
+const board = new StatusBoard(new SharedMemory(data.board));
 const loop = new EventLoop(
   worker,
   board,
-  new ConnectionTable(new SharedMemory(table), firstGeneration),
+  new ConnectionTable(new SharedMemory(data.table), data.firstGeneration),
   new SleepWord(board.memory, IO_SLEEP_WORD),
 );
-const restoredUntil = isSuccessor ? performance.now() + RESTORE_MS : 0;
-const parts: IoWorkerParts = { loop, reuseReadBuffer, restoredUntil, connectors: new Map(), closedServers: new Set() };
+const restoredUntil = data.isSuccessor ? performance.now() + RESTORE_MS : 0;
+const parts: IoWorkerParts = {
+  loop,
+  ioWorkers,
+  reuseReadBuffer,
+  restoredUntil,
+  firstFreshId,
+  connectors: new Map(),
+  closedServers: new Set(),
+};
 const lanes = new Lanes(parts, sizes);
 
 function onMessage(message: unknown): void {

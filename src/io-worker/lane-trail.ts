@@ -13,13 +13,16 @@ export interface RetainedInput {
   readonly payload: Buffer;
   /** The number of the last message in it. */
   readonly upTo: number;
-  /** A thread has had it, and may have handled some of it. */
+  /** The thread whose ring it was put into has had it. */
   readonly wasDelivered: boolean;
+  /** A thread that has died has had it, and may have handled some of it. */
+  readonly isSuspect: boolean;
 }
 
 interface TrailEntry {
   readonly keeper: InputKeeper;
   readonly upTo: number;
+  readonly isSuspect: boolean;
   /** Of the ring, behind the record. */
   readonly position: number;
   readonly kind: number;
@@ -47,15 +50,19 @@ export class LaneTrail {
     this.#entries.push(entry);
   }
 
+  get size(): number {
+    return this.#entries.length - this.#head;
+  }
+
   /** The space up to `position` may be used again. */
   settle(position: number): void {
     for (; this.#head < this.#entries.length; this.#head++) {
-      const { keeper, upTo, position: end, kind, offset, length } = this.#entries[this.#head] as TrailEntry;
+      const { keeper, upTo, isSuspect, position: end, kind, offset, length } = this.#entries[this.#head] as TrailEntry;
       if (((position - end) | 0) < 0) break;
       if (keeper.isDone(upTo)) continue;
       const payload = Buffer.allocUnsafeSlow(length);
       this.#ring.copyOut(offset, length, payload, 0);
-      keeper.keep({ kind, payload, upTo, wasDelivered: true });
+      keeper.keep({ kind, payload, upTo, wasDelivered: true, isSuspect });
     }
     if (this.#head === this.#entries.length) {
       this.#entries = [];

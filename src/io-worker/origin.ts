@@ -86,11 +86,14 @@ export class Origin {
     departure.resolve();
   }
 
-  /** The thread is dead. */
-  laneDied(lane: EventLane): void {
+  /** The thread is dead: it gets nothing any more. */
+  forget(lane: EventLane): void {
     this.audience.remove(lane);
     this.#interested.delete(lane);
-    for (const connection of this.connections) connection.laneDied(lane);
+  }
+
+  /** The thread is dead, and its connections have been told. */
+  noteDeparted(lane: EventLane): void {
     for (const departure of this.#departures) if (departure.lane === lane) this.#depart(departure);
   }
 

@@ -1,10 +1,18 @@
 import type { SharedMemory } from '../shared/shared-memory.js';
 import type { Chunk, ChunkPool } from './chunk-pool.js';
 
+/** Shorter pieces are copied: a chunk each would cost more than its bytes, which are all that the credit bounds. */
+const MIN_SHARED_BYTES = 1024;
+
+/** From here on the room of chunks that have been handed out is given back. */
+const COMPACT_AT = 256;
+
 /** What one connection has still to write, in order. Its bound is the connection's credit, which the senders keep to. */
 export class OutputBuffer {
   readonly #pool: ChunkPool;
   #chunks: Chunk[] = [];
+  /** The first of them that has not been handed out: shifting a long array is slow. */
+  #head = 0;
   /** Bytes that `take` has not handed out yet. */
   bytes = 0;
 
@@ -31,12 +39,28 @@ export class OutputBuffer {
     this.#chunks.push({ buffer, start: 0, end: buffer.length, pool: -1, own });
   }
 
+  /** Takes bytes that others have, too, and that do not change. */
+  appendShared(bytes: Buffer): void {
+    if (bytes.length >= MIN_SHARED_BYTES) {
+      this.appendOwned(bytes);
+      return;
+    }
+    this.bytes += bytes.length;
+    let done = 0;
+    while (done < bytes.length) {
+      const chunk = this.#tail(bytes.length - done, done);
+      const copied = bytes.copy(chunk.buffer, chunk.end, done);
+      chunk.end += copied;
+      done += copied;
+    }
+  }
+
   /** Hands out the next chunks: `limit` bytes, give or take a pooled chunk. */
   take(limit: number): Chunk[] {
     const taken: Chunk[] = [];
     let room = limit;
     while (room > 0) {
-      const chunk = this.#chunks[0];
+      const chunk = this.#chunks[this.#head];
       if (chunk === undefined) break;
       const length = chunk.end - chunk.start;
       if (chunk.pool === -1 && length > room) {
@@ -45,10 +69,14 @@ export class OutputBuffer {
         this.bytes -= room;
         break;
       }
-      this.#chunks.shift();
+      this.#head++;
       taken.push(chunk);
       this.bytes -= length;
       room -= length;
+    }
+    if (this.#head === this.#chunks.length || this.#head >= COMPACT_AT) {
+      this.#chunks = this.#chunks.slice(this.#head);
+      this.#head = 0;
     }
     return taken;
   }
@@ -59,13 +87,14 @@ export class OutputBuffer {
   }
 
   clear(): void {
-    this.release(this.#chunks);
+    this.release(this.#chunks.slice(this.#head));
     this.#chunks = [];
+    this.#head = 0;
     this.bytes = 0;
   }
 
   #tail(bytes: number, offset: number): Chunk {
-    const last = this.#chunks.at(-1);
+    const last = this.#head < this.#chunks.length ? this.#chunks.at(-1) : undefined;
     if (last !== undefined && last.pool !== -1 && last.end < last.buffer.length) return last;
     const chunk = this.#pool.acquire(bytes, offset);
     this.#chunks.push(chunk);

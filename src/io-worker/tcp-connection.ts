@@ -143,6 +143,14 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     this.shutdown(reason);
   }
 
+  /** A thread gets its events from now on. */
+  attach(lane: EventLane): void {
+    lane.involved.add(this);
+    this.input.attach(lane);
+    // It may be crowded, also of this one.
+    this.updateLanePause();
+  }
+
   // ---- commands ----
 
   send(memory: SharedMemory, offset: number, length: number): void {
@@ -152,7 +160,10 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
 
   sendPart(lane: EventLane, memory: SharedMemory, offset: number, length: number, isLast: boolean): void {
     if (this.#finishing) this.#discard(length);
-    else this.#output.appendPart(lane, memory, offset, length, isLast);
+    else {
+      lane.involved.add(this);
+      this.#output.appendPart(lane, memory, offset, length, isLast);
+    }
   }
 
   /** What was decided for many connections at once: charged here, since no thread has. */
@@ -199,8 +210,10 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   }
 
   setPausedBy(lane: EventLane, paused: boolean): void {
-    if (paused) this.#pausedBy.add(lane);
-    else this.#pausedBy.delete(lane);
+    if (paused) {
+      lane.involved.add(this);
+      this.#pausedBy.add(lane);
+    } else this.#pausedBy.delete(lane);
     this.#setPause(pauseReason.BY_APP, this.#pausedBy.size > 0);
   }
 
@@ -215,21 +228,28 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   }
 
   watch(lane: EventLane): void {
-    if (!this.#closed) this.#watchers.add(lane);
-    else if (!this.input.isFor(lane)) this.#tellOfClose(lane);
+    if (!this.#closed) {
+      lane.involved.add(this);
+      this.#watchers.add(lane);
+    } else if (this.input.isLeavingFrom(lane)) this.#watchers.add(lane);
+    else if (!this.input.isOn(lane)) this.#tellOfClose(lane);
   }
 
   /** A thread that had been asked to leave has left. */
   released(lane: EventLane): void {
     this.setPausedBy(lane, false);
     if (!this.input.released(lane)) return;
+    // It had still to finish when the connection closed, and hears of it now.
+    if (this.#closed && this.#watchers.delete(lane)) this.#tellOfClose(lane);
     this.#placeIfHeld();
     this.#checkWoundDown();
     this.origin.noteReleased(lane);
   }
 
-  /** A thread is dead: what it has not finished goes to another one. */
+  /** A thread is dead: what it had begun to send is dropped, what it has not finished goes to another one. */
   laneDied(lane: EventLane): void {
+    const bytes = this.#output.dropParts(lane);
+    if (bytes > 0) this.uncharge(bytes);
     this.#watchers.delete(lane);
     this.setPausedBy(lane, false);
     if (!this.input.laneDied(lane)) return;
@@ -248,14 +268,13 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     return this.#loop.slots.get(this.slot) !== this;
   }
 
-  /** What a dead thread had begun to send is dropped. */
-  dropPartsOf(lane: EventLane): void {
-    const bytes = this.#output.dropParts(lane);
-    if (bytes > 0) this.uncharge(bytes);
-  }
-
-  /** No thread gets its events, and none will. */
+  /** No thread gets its events, and none will. What has been sent leaves first. */
   orphan(): void {
+    if (!this.#closed && this.#output.unwritten > 0) {
+      this.#reason = 'orphaned';
+      this.#windDownAlone('orphaned');
+      return;
+    }
     this.#close('orphaned', undefined);
     this.input.abandon();
     this.onOver();
@@ -352,6 +371,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     this.origin.connections.delete(this);
     if (this.origin.isUnused) this.#loop.origins.delete(this.origin.id);
     this.#loop.slots.free(this.slot);
+    this.#loop.forget(this);
   }
 
   // ---- the output's ----
@@ -406,7 +426,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   }
 
   #progress(): number {
-    return this.#output.written + this.#loop.table.counts(this.slot).bytesReceived;
+    const { written } = this.#output;
+    // What is dropped is no progress: a peer that goes on sending must not keep it open.
+    return this.input.isDropped ? written : written + this.#loop.table.counts(this.slot).bytesReceived;
   }
 
   /** Closes a connection that is shutting down when nothing has moved for a whole timeout. */
@@ -436,8 +458,12 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     this.#closePayload = encodeClose({ reason, unsentBytes, counts: table.counts(this.slot) }, error);
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#watchers.add(lane);
-    for (const lane of this.#watchers) if (!this.input.isFor(lane)) this.#tellOfClose(lane);
-    this.#watchers.clear();
+    for (const lane of this.#watchers) {
+      // One that gets the events hears of it behind them; one that is leaving, when it has left.
+      if (this.input.isLeavingFrom(lane)) continue;
+      this.#watchers.delete(lane);
+      if (!this.input.isOn(lane)) this.#tellOfClose(lane);
+    }
     this.input.closed(this.#closePayload);
     for (const resolve of this.#whenClosed) resolve();
   }

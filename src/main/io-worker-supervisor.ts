@@ -74,6 +74,8 @@ export class IoWorkerSupervisor {
     const supervised = this.#workers[worker] as Supervised;
     const data = {
       worker,
+      ioWorkers: this.#workers.length,
+      firstFreshId: this.#registry.nextId(),
       board: StatusBoard.allocate().memory.buffer,
       table: supervised.table.memory.buffer,
       firstGeneration: supervised.table.firstGeneration,

@@ -97,6 +97,10 @@ export interface ConnectRequest {
 /** What an io worker is started with. */
 export interface IoWorkerData {
   readonly worker: number;
+  /** How many there are. */
+  readonly ioWorkers: number;
+  /** Servers with lower ids were there before it: threads may want it to have them listen again. */
+  readonly firstFreshId: number;
   readonly board: SharedArrayBuffer;
   readonly table: SharedArrayBuffer;
   readonly firstGeneration: number;

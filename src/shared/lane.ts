@@ -1,3 +1,4 @@
+import { MAX_IO_WORKERS } from './connection-id.js';
 import { Ledger } from './ledger.js';
 import { RING_DATA_OFFSET, ringBytes } from './ring-layout.js';
 import { SharedMemory } from './shared-memory.js';
@@ -17,11 +18,11 @@ export interface LaneMemory {
  * What a thread shares with all io workers:
  * ```
  *  byte 0    ASLEEP        doorbell word                                             doorbell.ts
- *     128    CONNECTIONS   connections whose events it gets, of all io workers       io workers add
+ *     128    CONNECTIONS   for each io worker, connections whose events it gets      that io worker
  * ```
  */
 export const threadWord = { ASLEEP: 0, CONNECTIONS: 32 } as const;
-const THREAD_BYTES = 256;
+const THREAD_BYTES = 128 + MAX_IO_WORKERS * Int32Array.BYTES_PER_ELEMENT;
 
 export const DEFAULT_RING_BYTES: number = 1024 * 1024;
 /** The smallest ring in which one read of a socket (READ_BUFFER_BYTES) still fits one record. */

@@ -15,14 +15,14 @@ class Lane {
 /** A connection, and the lanes that it has been attached to. */
 class Connection {
   readonly on: Lane[] = [];
+  isDropped = false;
   onOrphaned: () => void = () => {};
 
   readonly input: object = (() => {
     const self = this;
     return {
-      attach(lane: Lane): void {
-        self.on.push(lane);
-        lane.connections++;
+      get isDropped(): boolean {
+        return self.isDropped;
       },
       isOn: (lane: Lane) => self.on.includes(lane),
       get isHeld(): boolean {
@@ -30,6 +30,11 @@ class Connection {
       },
     };
   })();
+
+  attach(lane: Lane): void {
+    this.on.push(lane);
+    lane.connections++;
+  }
 
   orphan(): void {
     this.onOrphaned();
@@ -89,6 +94,14 @@ describe('Audience', () => {
     const [connection] = place(who, 1) as [Connection];
     who.add(second.asLane, 2, [connection.asConnection]);
     expect(connection.on).to.deep.equal([first, second]);
+  });
+
+  it('gives nobody a connection whose input is dropped', () => {
+    const who = audience('all');
+    const dropped = new Connection();
+    dropped.isDropped = true;
+    who.add(first.asLane, 1, [dropped.asConnection]);
+    expect(dropped.on).to.deep.equal([]);
   });
 
   it('attaches nothing twice when a lane is added twice', () => {

@@ -198,7 +198,13 @@ describe('ConnectionInput', () => {
     const input = make();
     input.attach(first.asLane);
     const keep = (letter: string, upTo: number): void =>
-      first.keeper?.keep({ kind: eventKind.CHUNK, payload: Buffer.from(letter), upTo, wasDelivered: true });
+      first.keeper?.keep({
+        kind: eventKind.CHUNK,
+        payload: Buffer.from(letter),
+        upTo,
+        wasDelivered: true,
+        isSuspect: false,
+      });
     receive(input, 'abc');
     done = 1;
     first.room = 0;
@@ -208,6 +214,32 @@ describe('ConnectionInput', () => {
     input.laneDied(first.asLane);
     input.attach(second.asLane);
     expect(second.events).to.deep.equal(['OPEN again', 'REDELIVERY 2', 'CHUNK b', 'CHUNK c', 'CHUNK d']);
+  });
+
+  it('still marks what a first thread may have handled when a second one dies that has not seen it', () => {
+    const input = make();
+    input.attach(first.asLane);
+    first.room = 0;
+    receive(input, 'ab');
+    const keep = (letter: string, upTo: number, isSuspect: boolean): void =>
+      second.keeper?.keep({ kind: eventKind.CHUNK, payload: Buffer.from(letter), upTo, wasDelivered: true, isSuspect });
+    first.takeMore();
+    const { keeper } = first;
+    for (const [index, letter] of ['a', 'b'].entries()) {
+      const payload = Buffer.from(letter);
+      keeper?.keep({ kind: eventKind.CHUNK, payload, upTo: index + 1, wasDelivered: true, isSuspect: false });
+    }
+    input.laneDied(first.asLane);
+    // Room for the announcement and for 'a'; 'b' and what is new wait.
+    second.room = 3;
+    input.attach(second.asLane);
+    receive(input, 'c');
+    expect(second.events).to.deep.equal(['OPEN again', 'REDELIVERY 2', 'CHUNK a']);
+    keep('a', 1, true);
+    input.laneDied(second.asLane);
+    const third = new Lane();
+    input.attach(third.asLane);
+    expect(third.events).to.deep.equal(['OPEN again', 'REDELIVERY 2', 'CHUNK a', 'CHUNK b', 'CHUNK c']);
   });
 
   it('passes nothing on where every thread gets everything', () => {

@@ -74,7 +74,7 @@ describe('EventOutbox', () => {
   }
 
   function retained(text: string, upTo: number): RetainedInput {
-    return { kind: MESSAGES, payload: Buffer.from(text), upTo, wasDelivered: true };
+    return { kind: MESSAGES, payload: Buffer.from(text), upTo, wasDelivered: true, isSuspect: false };
   }
 
   beforeEach(() => {
@@ -88,7 +88,7 @@ describe('EventOutbox', () => {
     input(outbox, 'one', 1);
     outbox.event(END, Buffer.alloc(0));
     expect(lane.events).to.deep.equal([`${MESSAGES} one`, `${END} `]);
-    expect(lane.kept).to.deep.equal([{ keeper: outbox, upTo: 1 }, undefined]);
+    expect(lane.kept).to.deep.equal([{ keeper: outbox, upTo: 1, isSuspect: false }, undefined]);
   });
 
   it('lets events wait in order while the ring is full, and says once that it is free again', () => {

@@ -31,7 +31,7 @@ describe('LaneTrail', () => {
   function add(text: string, upTo: number, position: number, by = keeper): void {
     const offset = (position - 4) & 63;
     ring.copyIn(offset, Buffer.from(text), 0, 4);
-    trail.add({ keeper: by, upTo, position, kind: KIND, offset, length: 4 });
+    trail.add({ keeper: by, upTo, isSuspect: false, position, kind: KIND, offset, length: 4 });
   }
 
   beforeEach(() => {
@@ -43,7 +43,9 @@ describe('LaneTrail', () => {
     add('one ', 1, 4);
     trail.settle(4);
     ring.view(0, 4).fill(0);
-    expect(keeper.kept).to.deep.equal([{ kind: KIND, payload: Buffer.from('one '), upTo: 1, wasDelivered: true }]);
+    expect(keeper.kept).to.deep.equal([
+      { kind: KIND, payload: Buffer.from('one '), upTo: 1, wasDelivered: true, isSuspect: false },
+    ]);
   });
 
   it('leaves alone what lies behind the position', () => {

@@ -64,6 +64,26 @@ describe('OutputBuffer', () => {
     expectBytes(content(chunks), Buffer.from('0123456789'.repeat(100)));
   });
 
+  it('copies short pieces that others have, too, and shares long ones', () => {
+    const output = new OutputBuffer(new ChunkPool());
+    const [short, long] = [freshBytes(100), freshBytes(4 * KIB)];
+    for (let i = 0; i < 300; i++) output.appendShared(short);
+    output.appendShared(long);
+    const chunks = output.take(MIB);
+    expect(chunks.length).to.be.below(10);
+    expect(chunks.at(-1)?.buffer).to.equal(long);
+    expectBytes(content(chunks), Buffer.concat([...Array.from({ length: 300 }, () => short), long]));
+  });
+
+  it('hands out very many pieces in order, a few at a time', () => {
+    const output = new OutputBuffer(new ChunkPool());
+    const pieces = Array.from({ length: 5000 }, (_, i) => Buffer.from(`${i} `));
+    for (const piece of pieces) output.appendOwned(piece);
+    const taken: Buffer[] = [];
+    while (output.bytes > 0) taken.push(content(output.take(1000)));
+    expectBytes(Buffer.concat(taken), Buffer.concat(pieces));
+  });
+
   it('does not copy what it is given to own', () => {
     const output = new OutputBuffer(new ChunkPool());
     const owned = freshBytes(300 * KIB);
