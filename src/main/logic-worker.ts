@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { attach } from './attach.js';
 import { checkLogic, type LogicContext } from './define-logic.js';
+import { ignoreEnd } from './io-links.js';
 import type { ReactorHandle } from './reactor-handle.js';
 
 export interface LogicTask {
@@ -42,7 +43,8 @@ export async function runLogic(task: LogicTask): Promise<void> {
   await server.subscribe();
   port.postMessage(LOGIC_READY);
   await stopped;
-  await server.unsubscribe();
+  // With the reactor over there is nothing to leave.
+  await server.unsubscribe().catch(ignoreEnd);
   await logic.stop?.(context);
   await reactor.close();
   port.close();
