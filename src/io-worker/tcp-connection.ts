@@ -271,7 +271,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   /** No thread gets its events, and none will. What has been sent leaves first. */
   orphan(): void {
     if (!this.#closed && this.#output.unwritten > 0) {
-      this.#reason = 'orphaned';
+      if (!this.#finishing) this.#reason = 'orphaned';
       this.#windDownAlone('orphaned');
       return;
     }

@@ -238,7 +238,7 @@ export class IoLink implements LaneListener {
     // It may be in this thread's hands already: it has left and comes back, before the last handler was through.
     this.#connections.set(slot, connection);
     // From now on the new one says whether the socket is read.
-    for (const other of this.#watched.get(connection.id) ?? []) other.resume();
+    for (const other of this.#watched.get(connection.id) ?? []) other.onReading(false);
     this.#owner.onConnections();
     if (host === undefined) connection.destroy();
     else host.onOpen(connection, event.attempt, { handedOver: event.handedOver });
