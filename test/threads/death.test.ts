@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { closed, nextConnection, texts, until } from '../fixtures/events.js';
-import { frame, type RawPeer } from '../fixtures/raw-peer.js';
+import { frame, HELLO, type RawPeer } from '../fixtures/raw-peer.js';
 import { pattern, props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 import { type Manner, summary } from '../fixtures/thread-reports.js';
@@ -235,5 +235,23 @@ describe('the death of a thread', () => {
     await dies(first, (thread) => thread.kill());
     expect(await second.log('close').reaches(1)).to.deep.equal([{ id, reason: 'peer-reset' }]);
     expect(await second.texts(2)).to.deep.equal(['1', '2']);
+  });
+
+  it('lets what it had sent on its own connections leave first, although the peer is slow', async () => {
+    const raw = await stage.listenRaw();
+    const thread = await AppThread.attached(own, stage.reactor.handle);
+    const id = await thread.do('connect', raw.port);
+    const peer = await raw.first();
+    const end = closed(stage.reactor.connection(id));
+    const [messages, bytes] = [120, 100_000];
+    for (let i = 0; i < messages; i++) await thread.do('send', id, Buffer.alloc(bytes, i));
+    // More than the kernel's buffers take. The io worker has all of it when it has got to what is behind it in the ring.
+    await thread.do('flush', (await stage.accepted()).connection.id);
+    expect(stage.reactor.connection(id).bufferedAmount).to.be.above(0);
+    await dies(thread, (each) => each.kill());
+    void peer.ended.then(() => peer.end());
+    await peer.count().ended;
+    expect(peer.received).to.equal(HELLO.length + messages * frame(Buffer.alloc(bytes)).length);
+    expect((await end).reason).to.equal('orphaned');
   });
 });

@@ -250,6 +250,27 @@ describe('a connection that is handed over because its thread unsubscribes', () 
     });
   }
 
+  it("tells a thread that leaves of 'close' when it watches the connection, too", async () => {
+    const server = await stage.listen({ dispatch: 'balance' });
+    const other = await stage.accepted();
+    const before = await AppThread.subscribed(own, server);
+    const peer = (await stage.connectRaw(server.address.port)).read();
+    const [{ id } = { id: 0 }] = await before.log('connection').reaches(1);
+    const watcher = await AppThread.attached(own, stage.reactor.handle);
+    await watcher.do('watch', id);
+    await watcher.do('subscribe', server.id, { takes: 'iteration', on: { '1': 'hold' } });
+    await before.do('unsubscribe', server.id);
+    peer.send('1');
+    await watcher.texts(1);
+    const left = watcher.do('unsubscribe', server.id);
+    await watcher.do('caughtUp', other.connection.id);
+    stage.reactor.connection(id).destroy();
+    await peer.gone;
+    watcher.open();
+    await left;
+    expect(await watcher.log('close').reaches(1)).to.deep.equal([{ id, reason: 'local-destroy' }]);
+  });
+
   it('leaves the first thread able to send on it', async () => {
     const begun = await start({ echo: 'first ' });
     begun.peer.read().send('1');
