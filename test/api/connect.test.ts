@@ -14,7 +14,7 @@ import {
   untilWithoutYielding,
 } from '../fixtures/events.js';
 import { frame, HELLO } from '../fixtures/raw-peer.js';
-import { HOST, props, readModes, scene } from '../fixtures/scene.js';
+import { collectWarnings, HOST, props, readModes, scene } from '../fixtures/scene.js';
 
 /** A port on which nobody listens. */
 async function freePort(): Promise<number> {
@@ -264,6 +264,16 @@ describe('connect()', () => {
       const error = await rejection(attempt);
       expect(error.code).to.equal('ERR_REACTOR_ABORTED');
       await (await raw.first()).read().gone;
+    });
+
+    it('may be one of many that wait with the same one: Node does not warn of a leak', async () => {
+      const warnings = collectWarnings(stage);
+      const server = await stage.listen();
+      const client = stage.client();
+      const { signal } = new AbortController();
+      const to = { host: HOST, port: server.address.port, signal };
+      await Promise.all(Array.from({ length: 20 }, () => client.connect(to)));
+      expect(warnings).to.deep.equal([]);
     });
 
     it('does nothing any more once it has resolved', async () => {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { TcpConnection } from '../../src/index.js';
 import { closed, Log, next, rejection, texts, until, Watched } from '../fixtures/events.js';
 import type { RawPeer } from '../fixtures/raw-peer.js';
-import { readModes, scene } from '../fixtures/scene.js';
+import { collectWarnings, readModes, scene } from '../fixtures/scene.js';
 
 const MIB = 1024 * 1024;
 /** More than the kernel takes of a connection whose peer does not read. */
@@ -161,6 +161,26 @@ describe('flush()', () => {
     const error = await rejection(near.flush({ signal: AbortSignal.abort() }));
     expect(error.code).to.equal('ERR_REACTOR_ABORTED');
     await near.flush();
+  });
+
+  it('may wait many times with one signal: Node does not warn of a leak', async () => {
+    const warnings = collectWarnings(stage);
+    const { connection, peer } = await stage.accepted(ROOMY);
+    fill(connection);
+    const { signal } = new AbortController();
+    const flushes = Array.from({ length: 20 }, () => connection.flush({ signal }));
+    const readies = Array.from({ length: 20 }, () => connection.ready({ signal }));
+    peer.count();
+    await Promise.all([...flushes, ...readies]);
+    expect(warnings).to.deep.equal([]);
+  });
+
+  it('refuses a signal in place of its options', async () => {
+    const { near } = await stage.pair();
+    const { signal } = new AbortController();
+    for (const wait of [near.flush(signal as never), near.ready(signal as never)]) {
+      expect((await rejection(wait)).code).to.equal('ERR_REACTOR_INVALID_OPTION');
+    }
   });
 
   it('leaves nothing on a signal that is never aborted, and ignores one that is aborted late', async () => {

@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import type { Reactor, ReactorError, SpawnOptions } from '../../src/index.js';
+import { Child } from '../fixtures/child.js';
 import {
   closed,
   Log,
@@ -8,10 +9,12 @@ import {
   nextConnection,
   rejection,
   story,
+  until,
   untilWithoutYielding,
   Watched,
 } from '../fixtures/events.js';
 import { HOST, props, readModes } from '../fixtures/scene.js';
+import { AppThread } from '../fixtures/thread-app.js';
 
 describe('the io worker crashes', () => {
   const own = props();
@@ -210,5 +213,57 @@ describe('the io worker crashes', () => {
     const other = await own.spawn();
     const server = await other.listen({ host: HOST, port: address.port });
     expect(server.address.port).to.equal(address.port);
+  });
+
+  it('and an attempt that it has answered, but not told of, rejects with ERR_REACTOR_IO_WORKER_CRASH', async () => {
+    const { reactor, ioWorker } = await spawn({ respawn: true, eventRingBytes: 512 * 1024 });
+    const raw = await own.listenRaw();
+    const thread = await AppThread.attached(own, reactor.handle);
+    await thread.do('connect', raw.port, { codec: 'raw' });
+    const connected = reactor.stats().connected;
+    const attempt = thread.do('connectBlocked', raw.port);
+    await thread.log('blocking').reaches(1);
+    // The thread's event ring is full when it calls connect(), and it takes nothing out of it.
+    (await raw.first()).write(Buffer.alloc(4 * 1024 * 1024));
+    await until(() => reactor.stats().readPauses > 0);
+    thread.open();
+    await thread.log('blocking').reaches(2);
+    await until(() => reactor.stats().connected > connected);
+    // There and back, behind the answer.
+    await reactor.listen({ host: HOST, port: 0 });
+    await ioWorker.terminate();
+    thread.open();
+    expect((await rejection(attempt)).code).to.equal('ERR_REACTOR_IO_WORKER_CRASH');
+  });
+
+  describe('and what its successor brings finds somebody who throws:', () => {
+    async function run(...args: string[]): Promise<string[]> {
+      const child = new Child('throwing-respawn', ...args);
+      own.defer(() => child.kill());
+      const { lines, code, stderr } = await child.end();
+      expect(stderr).to.equal('');
+      expect(code, lines.join('\n')).to.equal(0);
+      return lines;
+    }
+
+    it("a handler of 'respawn' surfaces as an uncaughtException, and calls go on working", async () => {
+      expect(await run('handler')).to.deep.equal([
+        'respawn',
+        'uncaught in respawn handler',
+        'echo hello',
+        'listens',
+        'over',
+      ]);
+    });
+
+    it("an 'error' without a listener surfaces as an uncaughtException, and calls go on working", async () => {
+      expect(await run('no-listener')).to.deep.equal([
+        'uncaught ERR_REACTOR_LISTEN_FAILED',
+        'respawn',
+        'listens',
+        'echo hello',
+        'over',
+      ]);
+    });
   });
 });

@@ -235,6 +235,21 @@ for (const { name, call, check, required, options } of checks) {
       }
     });
 
+    it('refuses an object of another kind, which would pass for options that say nothing', () => {
+      const others = [
+        new AbortController().signal,
+        new Map([['port', 8080]]),
+        new Set(),
+        Promise.resolve(),
+        new URLSearchParams(),
+      ];
+      for (const value of others) {
+        expect(refusal(() => check(value))).to.equal(
+          `${call}: its options must be an object, got ${inspect(value, { depth: 0 })}`,
+        );
+      }
+    });
+
     if ('port' in required) {
       it('refuses options without a port', () => {
         for (const missing of [{}, { port: undefined }, { host: 'localhost' }]) {

@@ -66,6 +66,42 @@ describe('attach()', () => {
     await serverClosed;
   });
 
+  it('gives a new Reactor while this thread is closing the one that it has', async () => {
+    const thread = AppThread.bare(own);
+    const handle = await thread.do('spawn', {});
+    const { port } = await thread.do('listen', {}, { echo: 're ' });
+    const before = await attach(handle);
+    own.defer(() => before.destroy());
+    await before.connect({ host: HOST, port });
+    const left = before.close();
+    const reactor = await attach(handle);
+    own.defer(() => reactor.destroy());
+    expect(reactor).not.to.equal(before);
+    const connection = await reactor.connect({ host: HOST, port });
+    const received = texts(connection);
+    connection.send('hello');
+    expect(await received.reaches(1)).to.deep.equal(['re hello']);
+    await left;
+  });
+
+  it('from many threads while the main thread is blocked lets all of them in, each once', async () => {
+    const before = stage.reactor.stats();
+    const threads = Array.from({ length: 8 }, () => AppThread.bare(own));
+    for (const thread of threads) await thread.do('ping');
+    const attached = threads.map((thread) => thread.do('attach', stage.reactor.handle));
+    // Their requests come by way of this thread; long enough for them to give up and ask again, several times.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2500);
+    await Promise.all(attached);
+    const { connection, peer } = await stage.accepted();
+    for (const thread of threads) await thread.do('send', connection.id, 'here');
+    await peer.read().texts.reaches(threads.length);
+    const after = stage.reactor.stats();
+    const known = after.threads.map(({ threadId }) => threadId);
+    const expected = [...before.threads, ...threads].map(({ threadId }) => threadId);
+    expect(known.sort()).to.deep.equal(expected.sort());
+    expect(after.endedThreads).to.equal(before.endedThreads);
+  });
+
   describe('rejects', () => {
     const wrong: Record<string, (handle: ReactorHandle) => unknown> = {
       nothing: () => undefined,

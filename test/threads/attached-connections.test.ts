@@ -177,12 +177,34 @@ describe('an attached thread', () => {
     expect(await received.reaches(1)).to.deep.equal(['waits']);
   });
 
+  it('resumes what it has paused, also if it keeps only the id and garbage has been collected', async () => {
+    const { id, connection, thread, peer } = await shared();
+    const other = await stage.accepted();
+    const received = texts(connection);
+    await thread.do('pauseById', id);
+    // By way of another connection: who waits for a flush of this one has it in hand.
+    await thread.do('caughtUp', other.connection.id);
+    await thread.do('collectGarbage');
+    peer.send('waits');
+    await stage.settle();
+    expect(received.entries).to.deep.equal([]);
+    await thread.do('resumeById', id);
+    expect(await received.reaches(1)).to.deep.equal(['waits']);
+  });
+
   it('asks for both ends of a connection with info()', async () => {
     const { id, connection, thread, server, peer } = await shared();
     const info = await thread.do('info', id);
     expect(info).to.deep.equal(await connection.info());
     expect(info.localPort).to.equal(server.address.port);
     expect(info.remotePort).to.equal(peer.socket.localPort);
+  });
+
+  it('is answered by info() before it ends, if it waits for nothing else', async () => {
+    const { id, connection, thread } = await shared();
+    const answer = await Promise.race([thread.do('lastInfo', id), thread.exited]);
+    expect(answer).to.deep.equal(await connection.info());
+    expect(await thread.exited).to.equal(0);
   });
 
   it('is told by info() that a connection is closed, also before its thread has taken note', async () => {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { ConnectionOptions, Dispatch, TcpConnection, TcpServer } from '../../src/index.js';
 import { Log, rejection, until } from '../fixtures/events.js';
 import type { RawPeer } from '../fixtures/raw-peer.js';
-import { pattern, props, scene } from '../fixtures/scene.js';
+import { HOST, pattern, props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 
 const MIB = 1024 * 1024;
@@ -193,6 +193,19 @@ describe('broadcast()', () => {
         expect((await rejection((async () => call(server))())).code).to.equal(code);
       });
     }
+
+    it('ERR_REACTOR_INVALID_OPTION for an exception that is a connection of another reactor, and sends nothing', async () => {
+      const { server, peers, connections } = await start(1);
+      const reactor = await own.spawn();
+      const stranger = await reactor.connect({ host: HOST, port: (await own.listenRaw()).port });
+      for (const except of [stranger, [...connections, stranger]]) {
+        const error = await rejection((async () => server.broadcast('to all but a stranger', { except }))());
+        expect(error.code).to.equal('ERR_REACTOR_INVALID_OPTION');
+        expect(error.message).to.match(/'except' must be a connection of this reactor/);
+      }
+      server.broadcast('behind');
+      expect(await (peers[0] as RawPeer).read().texts.reaches(1)).to.deep.equal(['behind']);
+    });
   });
 
   it('of a message that is too long, by a thread that has only the id, is dropped and counted, and harms nobody', async () => {

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { closed, nextConnection, texts, until } from '../fixtures/events.js';
 import { frame, HELLO, type RawPeer } from '../fixtures/raw-peer.js';
+import { footprint } from '../fixtures/scenario-tools.js';
 import { pattern, props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 import { type Manner, summary } from '../fixtures/thread-reports.js';
@@ -192,6 +193,24 @@ describe('the death of a thread', () => {
     await until(() => peer.texts.entries.length === sent + 60);
     const echoes = peer.texts.entries.filter((text) => !text.startsWith('from'));
     expect(echoes).to.deep.equal(Array.from({ length: sent }, (_, i) => `${i}`));
+  });
+
+  it('leaves its memory to those that come later', async () => {
+    const ringBytes = 8 * MIB;
+    const reactor = await own.spawn({ maxConnections: 64, eventRingBytes: ringBytes, commandRingBytes: ringBytes });
+    const comeAndGo = async (deaths: number): Promise<void> => {
+      while (reactor.stats().endedThreads < deaths) {
+        const { endedThreads } = reactor.stats();
+        const thread = await AppThread.attached(own, reactor.handle);
+        await thread.kill();
+        await until(() => reactor.stats().endedThreads > endedThreads);
+      }
+    };
+    await comeAndGo(4);
+    const before = await footprint();
+    await comeAndGo(20);
+    const after = await footprint();
+    expect(after.addressSpace - before.addressSpace, 'bytes of address space').to.be.below(6 * ringBytes);
   });
 
   it('with messages of many connections in hand passes all of them on', async () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { ConnectionOptions, TcpServer } from '../../src/index.js';
-import { Log, until } from '../fixtures/events.js';
+import { Log, nextConnection, until, Watched } from '../fixtures/events.js';
 import { frame, type RawPeer } from '../fixtures/raw-peer.js';
 import { pattern, props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
@@ -278,5 +278,59 @@ describe('a connection that is handed over because its thread unsubscribes', () 
     await takesOver(begun, []);
     await begun.first.do('send', begun.id, 'from the first');
     expect(await begun.peer.texts.reaches(2)).to.deep.equal(['first 1', 'from the first']);
+  });
+
+  it("and back: the objects of both times hear 'close', and both can flush()", async () => {
+    const { server, connection: first, peer } = await stage.accepted();
+    const thread = await AppThread.subscribed(own, server);
+    const closes = new Log<string>();
+    first.on('close', (reason) => closes.add(`first ${reason}`));
+    await server.unsubscribe();
+    await thread.log('connection').reaches(1);
+    const back = nextConnection(server);
+    await server.subscribe();
+    await thread.do('unsubscribe', server.id);
+    const second = await back;
+    expect(second).not.to.equal(first);
+    expect(second.id).to.equal(first.id);
+    second.on('close', (reason) => closes.add(`second ${reason}`));
+    await thread.do('subscribe', server.id);
+    await server.unsubscribe();
+    await thread.log('connection').reaches(2);
+    // This thread has two objects of a connection that another one gets.
+    first.send('from the first');
+    second.send('from the second');
+    await Promise.all([first.flush(), second.flush()]);
+    expect(await peer.read().texts.reaches(2)).to.deep.equal(['from the first', 'from the second']);
+    peer.end();
+    expect([...(await closes.reaches(2))].sort()).to.deep.equal(['first peer-end', 'second peer-end']);
+  });
+
+  it('is what unsubscribe() waits for, also when it is called a second time', async () => {
+    const { server, connection, peer } = await stage.accepted();
+    const thread = await AppThread.subscribed(own, server);
+    let letGo = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    const taken = new Log<string>();
+    const iteration = (async () => {
+      for await (const data of connection) {
+        taken.add(data.toString());
+        await held;
+      }
+    })();
+    peer.send('1', '2');
+    await taken.reaches(1);
+    const left = [new Watched(server.unsubscribe()), new Watched(server.unsubscribe())];
+    await stage.settle();
+    expect(left.map(({ state }) => state)).to.deep.equal(['pending', 'pending']);
+    letGo();
+    await left[1]?.promise;
+    expect(server.connectionCount).to.equal(0);
+    await left[0]?.promise;
+    await iteration;
+    expect(await thread.texts(1)).to.deep.equal(['2']);
+    expect(taken.entries).to.deep.equal(['1']);
   });
 });

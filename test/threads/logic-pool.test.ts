@@ -1,11 +1,26 @@
+import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
-import { LogicPool, type LogicPoolOptions, type LogicRestart, type TcpServer } from '../../src/index.js';
-import { next, rejection, until } from '../fixtures/events.js';
+import {
+  LogicPool,
+  type LogicPoolOptions,
+  type LogicRestart,
+  type Reactor,
+  type ReactorError,
+  type TcpServer,
+} from '../../src/index.js';
+import { Log, next, rejection, until } from '../fixtures/events.js';
 import type { RawPeer } from '../fixtures/raw-peer.js';
-import { props, scene } from '../fixtures/scene.js';
+import { HOST, props, scene } from '../fixtures/scene.js';
+import type { Fault } from '../fixtures/thread-faulty-logic.js';
 
 const LOGIC = new URL('../fixtures/thread-logic.js', import.meta.url);
+const FAULTY = new URL('../fixtures/thread-faulty-logic.js', import.meta.url);
 const NO_LOGIC = new URL('../fixtures/thread-no-logic.js', import.meta.url);
+
+/** A module of this text. */
+function inline(text: string): URL {
+  return new URL(`data:text/javascript,${encodeURIComponent(text)}`);
+}
 
 interface Answer {
   readonly text: string;
@@ -117,6 +132,105 @@ describe('LogicPool', () => {
     await pool.close();
   });
 
+  it('and its process survive the end of a reactor whose io worker is not started again', async () => {
+    const started = next<[Worker]>(process, 'worker');
+    const reactor = await own.spawn({ respawn: false });
+    const [ioWorker] = await started;
+    const server = await reactor.listen({ host: HOST, port: 0, dispatch: 'balance' });
+    const stops = new Int32Array(new SharedArrayBuffer(4));
+    const pool = await LogicPool.start(server, { filename: LOGIC, threads: 2, data: { stops } });
+    own.defer(() => pool.close({ timeoutMs: 0 }));
+    const restarts = new Log<LogicRestart>();
+    pool.on('restart', (restart) => restarts.add(restart));
+    await ask((await own.connectRaw(server.address.port)).read(), '1', 0);
+    const failed = next<[ReactorError]>(reactor, 'error');
+    await ioWorker.terminate();
+    expect((await failed)[0].code).to.equal('ERR_REACTOR_IO_WORKER_CRASH');
+    await until(() => pool.threads === 0);
+    await pool.close();
+    expect(Atomics.load(stops, 0), 'threads that have lived to stop').to.equal(2);
+    expect(restarts.entries).to.deep.equal([]);
+  });
+
+  describe('with faulty logic', () => {
+    interface Faulty {
+      readonly reactor: Reactor;
+      readonly server: TcpServer;
+      readonly words: Int32Array;
+      readonly options: LogicPoolOptions;
+    }
+
+    async function prepare(fault: Fault['fault'], reactor: Reactor, threads = 1): Promise<Faulty> {
+      const server = await reactor.listen({ host: HOST, port: 0, dispatch: 'balance' });
+      own.defer(() => server.close({ drainMs: 0 }));
+      const words = new Int32Array(new SharedArrayBuffer(4 * (1 + threads)));
+      const data: Fault = { fault, words };
+      return { reactor, server, words, options: { filename: FAULTY, threads, data } };
+    }
+
+    async function startFaulty({ server, options }: Faulty): Promise<LogicPool> {
+      const pool = await LogicPool.start(server, options);
+      own.defer(() => pool.close({ timeoutMs: 0 }));
+      return pool;
+    }
+
+    /** Resolves when so many threads are where they should not be. */
+    async function stuck({ words }: Faulty, threads = 1): Promise<void> {
+      await until(() => Atomics.load(words, 0) === threads);
+    }
+
+    it('has no threads when close() has cut off a handler that does not return', async () => {
+      const faulty = await prepare('onMessage() never returns', stage.reactor);
+      const pool = await startFaulty(faulty);
+      (await stage.connectRaw(faulty.server.address.port)).send('1');
+      await stuck(faulty);
+      await pool.close({ timeoutMs: 0 });
+      expect(pool.threads).to.equal(0);
+    });
+
+    it("emits 'error' with what stop() throws", async () => {
+      const pool = await startFaulty(await prepare('stop() throws', stage.reactor));
+      const failed = next<[Error]>(pool, 'error');
+      await pool.close();
+      expect((await failed)[0].message).to.equal('it cannot stop');
+      expect(pool.threads).to.equal(0);
+    });
+
+    it("emits 'error' with what a thread throws behind its stop()", async () => {
+      const faulty = await prepare('stop() leaves something behind', stage.reactor, 2);
+      const pool = await startFaulty(faulty);
+      const failed = next<[Error]>(pool, 'error');
+      const ended = pool.close();
+      await until(() => pool.threads === 1);
+      Atomics.store(faulty.words, 1, 1);
+      expect((await failed)[0].message).to.equal('left behind');
+      Atomics.store(faulty.words, 2, 1);
+      await ended;
+    });
+
+    it('ends with the reactor, also if it hangs in a handler or has not got through start()', async () => {
+      const reactor = await own.spawn();
+      const exits: Promise<unknown>[] = [];
+      const onWorker = (worker: Worker): void => void exits.push(next(worker, 'exit'));
+      process.on('worker', onWorker);
+      own.defer(() => process.off('worker', onWorker));
+      const hanging = await prepare('start() never resolves', reactor);
+      const spinning = await prepare('onMessage() never returns', reactor);
+      const failed = rejection(startFaulty(hanging));
+      const pool = await startFaulty(spinning);
+      (await own.connectRaw(spinning.server.address.port)).send('1');
+      await Promise.all([stuck(hanging), stuck(spinning)]);
+      await reactor.close({ timeoutMs: 0 });
+      // Both have some seconds.
+      const error = await failed;
+      expect(error.code).to.equal('ERR_REACTOR_LOGIC_FAILED');
+      expect(error.message).to.match(/the server was closed/);
+      await until(() => pool.threads === 0);
+      expect(exits).to.have.length(2);
+      await Promise.all(exits);
+    });
+  });
+
   describe('start() rejects', () => {
     const wrong: Record<string, [options: Partial<LogicPoolOptions>, code: string, message: RegExp]> = {
       'a module that does not exist': [
@@ -126,6 +240,17 @@ describe('LogicPool', () => {
       ],
       'a module without a default export': [{ filename: NO_LOGIC }, 'ERR_REACTOR_LOGIC_FAILED', /default export/],
       'logic whose start() throws': [{ data: { fails: true } }, 'ERR_REACTOR_LOGIC_FAILED', /it cannot start/],
+      'logic with an unknown member': [
+        { filename: inline('export default { onMesage() {} }'), threads: 1 },
+        'ERR_REACTOR_LOGIC_FAILED',
+        /'onMesage'/,
+      ],
+      'logic with a member that is no function': [
+        { filename: inline('export default { onMessage: 1 }'), threads: 1 },
+        'ERR_REACTOR_LOGIC_FAILED',
+        /'onMessage' is no function/,
+      ],
+      'data that cannot be cloned': [{ data: { call() {} } }, 'ERR_REACTOR_INVALID_OPTION', /option 'data'/],
       'no filename': [{ filename: undefined as never }, 'ERR_REACTOR_INVALID_OPTION', /filename/],
       'no threads': [{ threads: 0 }, 'ERR_REACTOR_INVALID_OPTION', /threads/],
       'too many threads': [{ threads: 32 }, 'ERR_REACTOR_INVALID_OPTION', /threads/],

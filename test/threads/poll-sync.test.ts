@@ -1,5 +1,6 @@
+import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
-import { nextConnection, rejection, until } from '../fixtures/events.js';
+import { next, nextConnection, rejection, until } from '../fixtures/events.js';
 import { props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 
@@ -69,6 +70,19 @@ describe('pollSync()', () => {
     const peer = (await stage.connectRaw(server.address.port)).read().send('as usual');
     expect(await peer.texts.reaches(1)).to.deep.equal(['as usual']);
     await until(() => thread.log('message').entries.length === 1);
+  });
+
+  it("brings 'close' with io-worker-crash to a thread that only polls when the io worker dies", async () => {
+    const started = next<[Worker]>(process, 'worker');
+    const reactor = await own.spawn();
+    const [ioWorker] = await started;
+    const raw = await own.listenRaw();
+    const thread = await AppThread.attached(own, reactor.handle);
+    const id = await thread.do('connect', raw.port);
+    const reason = thread.do('pollUntilClosed', id, 10);
+    await thread.log('blocking').reaches(1);
+    await ioWorker.terminate();
+    expect(await reason).to.equal('io-worker-crash');
   });
 
   describe('throws ERR_REACTOR_INVALID_ARGUMENT, and does no harm, from within a handler', () => {

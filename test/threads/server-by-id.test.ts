@@ -1,0 +1,40 @@
+import { expect } from 'chai';
+import { rejection } from '../fixtures/events.js';
+import { HOST, props, scene } from '../fixtures/scene.js';
+import { AppThread } from '../fixtures/thread-app.js';
+
+describe('server()', () => {
+  const stage = scene();
+  const own = props();
+
+  it('throws ERR_REACTOR_INVALID_ARGUMENT for an id that was never given, and later servers are none the worse', async () => {
+    const { id } = await stage.listen({ dispatch: 'balance' });
+    const thread = await AppThread.attached(own, stage.reactor.handle);
+    // The next ones are those that later servers get.
+    for (const wrong of [id + 1, id + 2, id + 1000, 0, -1, 1.5, Number.NaN]) {
+      const error = await rejection((async () => stage.reactor.server(wrong))());
+      expect(error.code, `${wrong}`).to.equal('ERR_REACTOR_INVALID_ARGUMENT');
+      const there = await rejection(thread.do('closeServer', wrong, 0));
+      expect(there.code, `${wrong}, in a thread`).to.equal('ERR_REACTOR_INVALID_ARGUMENT');
+    }
+    const later = await stage.listen();
+    const peer = (await stage.connectRaw(later.address.port)).read();
+    later.on('message', (connection, data) => void connection.send(data));
+    expect(await peer.send('hello').texts.reaches(1)).to.deep.equal(['hello']);
+  });
+
+  it("with the id of another thread's client reaches none of its connections: neither broadcast() nor close()", async () => {
+    const raw = await stage.listenRaw();
+    const client = stage.client();
+    const connection = await client.connect({ host: HOST, port: raw.port });
+    const peer = (await raw.first()).read();
+    const thread = await AppThread.attached(own, stage.reactor.handle);
+    await thread.do('broadcast', client.id, 'not for clients');
+    await thread.do('closeServer', client.id, 0);
+    await thread.do('caughtUp', connection.id);
+    expect(connection.state).to.equal('open');
+    expect(connection.send('still here')).to.equal(true);
+    expect(await peer.texts.reaches(1)).to.deep.equal(['still here']);
+    expect((await client.connect({ host: HOST, port: raw.port })).state).to.equal('open');
+  });
+});
