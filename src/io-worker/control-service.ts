@@ -26,8 +26,8 @@ export interface IoWorkerParts {
   readonly connectors: Map<number, Connector>;
   /** Servers from before this io worker that were closed: a thread that has not heard of it must not have them listen again. */
   readonly closedServers: Set<number>;
-  /** Servers with lower ids are from before. */
-  readonly firstFreshId: number;
+  /** Servers with lower numbers are from before. */
+  readonly firstFreshServer: number;
   /** Until then (performance.now) servers may be missing that threads are about to restore. */
   readonly restoredUntil: number;
 }
@@ -118,10 +118,8 @@ export class ControlService implements IoWorkerControl {
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void> {
     return settle(async () => {
       const origin = this.#loop.origins.get(id);
-      // Whoever closes a server has its id from somebody, and that may be a client's.
-      if (reason === 'server-close' && origin !== undefined && !origin.isServer) return;
       // Also if it is not known here: after a crash, a slower thread may still ask for it. Clients are never asked for.
-      if (reason === 'server-close' && id < this.#parts.firstFreshId) this.#parts.closedServers.add(id);
+      if (reason === 'server-close' && id < this.#parts.firstFreshServer) this.#parts.closedServers.add(id);
       if (origin === undefined || origin.isEnded) return;
       await origin.windDown(reason, drainMs);
       // A client's may get further connections from attempts that were under way.

@@ -280,7 +280,7 @@ export class EventLoop {
     const { except, message } = decodeBroadcast(Buffer.concat(lane.broadcastParts));
     lane.broadcastParts = [];
     const origin = this.origins.get(id);
-    if (origin?.isServer !== true) return length;
+    if (origin === undefined) return length;
     const { codec, maxFrameBytes } = origin.settings;
     const isFramed = codec === codecTrait.FRAME;
     // A thread that has only the server's id does not know how long a message may be.

@@ -13,7 +13,7 @@ import { Lanes } from './lanes.js';
 const RESTORE_MS = 3000;
 
 const data = workerData as IoWorkerData;
-const { worker, ioWorkers, firstFreshId, sizes, reuseReadBuffer } = data;
+const { worker, ioWorkers, firstFreshServer, sizes, reuseReadBuffer } = data;
 
 const board = new StatusBoard(new SharedMemory(data.board));
 const loop = new EventLoop(
@@ -28,7 +28,7 @@ const parts: IoWorkerParts = {
   ioWorkers,
   reuseReadBuffer,
   restoredUntil,
-  firstFreshId,
+  firstFreshServer,
   connectors: new Map(),
   closedServers: new Set(),
 };

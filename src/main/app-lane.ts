@@ -18,8 +18,9 @@ export interface LaneListener {
   connectionAt(slot: number, generation: number): TcpConnection | undefined;
   onOpen(slot: number, generation: number, event: ReturnType<typeof decodeOpen>): void;
   onClose(slot: number, generation: number, event: ReturnType<typeof decodeClose>): void;
-  /** DRAIN or FLUSHED, for all who may wait for it. */
-  onAnswer(slot: number, generation: number, tell: (connection: TcpConnection) => void): void;
+  /** For all who may wait for it. */
+  onDrain(slot: number, generation: number): void;
+  onFlushed(slot: number, generation: number): void;
   onServerClosed(id: number): void;
   /** Before and after events are handled: how far the ring has been given back. */
   onProgress(position: number): void;
@@ -180,10 +181,10 @@ export class AppLane {
         this.#listener.onClose(slot, generation, decodeClose(this.#copy()));
         break;
       case eventKind.DRAIN:
-        this.#listener.onAnswer(slot, generation, (connection) => connection.receiveDrain());
+        this.#listener.onDrain(slot, generation);
         break;
       case eventKind.FLUSHED:
-        this.#listener.onAnswer(slot, generation, (connection) => connection.receiveFlushed());
+        this.#listener.onFlushed(slot, generation);
         break;
       case eventKind.SERVER_CLOSED:
         this.#listener.onServerClosed(slot);

@@ -30,6 +30,8 @@ export interface ConnectionContext {
   readonly activity: Activity;
   /** Has a connection whose events this thread does not get told of DRAIN, FLUSHED and CLOSE. */
   watch(connection: TcpConnection): void;
+  /** Tells the connection (`receiveFlushed`) when all that this thread has sent on it by now is with the kernel. */
+  flush(connection: TcpConnection): void;
   /** This thread has done with the connection's events. */
   release(connection: TcpConnection): void;
   /** Keeps the thread alive while somebody waits. */

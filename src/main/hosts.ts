@@ -68,7 +68,7 @@ export class Hosts {
   async listen(options: ListenOptions): Promise<TcpServer> {
     const { registry } = this.#owner;
     const { host, port, backlog = DEFAULT_BACKLOG, dispatch = 'owner' } = options;
-    const server = new TcpServer(registry.nextId(), this.#serverBackend());
+    const server = new TcpServer(registry.nextNumber(), this.#serverBackend());
     // Known before the call is answered: its first connections may be announced earlier than the answer.
     this.#hosts.set(server.id, server);
     try {
@@ -82,7 +82,7 @@ export class Hosts {
         orphanTimeoutMs: options.orphanTimeoutMs ?? DEFAULT_ORPHAN_TIMEOUT_MS,
         connection: connectionSettings(options),
       };
-      const seniority = dispatch === 'owner' ? registry.nextId() : undefined;
+      const seniority = dispatch === 'owner' ? registry.nextNumber() : undefined;
       server.seniority = seniority ?? 0;
       const description = await this.#owner.hold(() => this.#listening.listen(request, seniority));
       server.listening(description, seniority !== undefined);
@@ -100,7 +100,7 @@ export class Hosts {
   server(id: number): TcpServer {
     const known = this.#hosts.get(id);
     if (known instanceof TcpServer) return known;
-    if (known !== undefined || !this.#owner.registry.hasGiven(id)) {
+    if (known !== undefined || !this.#owner.registry.hasNumber(id)) {
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${String(id)}`);
     }
     const server = new TcpServer(id, this.#serverBackend());
@@ -205,7 +205,7 @@ export class Hosts {
           await links.caughtUp();
         }),
       close: (server, drainMs) => this.#close(server, 'server-close', drainMs),
-      nextId: () => registry.nextId(),
+      nextNumber: () => registry.nextNumber(),
       defer: (run) => links.loop.defer(run),
       onChanged,
       broadcast: (server, except, message) => {

@@ -78,6 +78,8 @@ export class IoLink implements LaneListener {
   readonly #connections = new Map<number, TcpConnection>();
   /** Others that wait for something, by their ids: those from before and from after a hand-over are not the same object. */
   readonly #watched = new Map<ConnectionId, Set<TcpConnection>>();
+  /** Which object has asked for FLUSHED, and which others want to ask when it has come: one at a time for each connection. */
+  readonly #flushes = new Map<ConnectionId, { asked: Set<TcpConnection>; next: Set<TcpConnection> }>();
   /** Others that somebody may still have in hand: one object for each. */
   readonly #handles = new Map<ConnectionId, WeakRef<TcpConnection>>();
   /** When there are more, those that nobody has in hand any more are dropped. */
@@ -116,6 +118,7 @@ export class IoLink implements LaneListener {
       commands,
       activity: owner.loop.activity,
       watch: (connection) => this.#watch(connection),
+      flush: (connection) => this.#flush(connection),
       release: (connection) => this.#release(connection),
       info: (id) => owner.hold(() => this.call('info', id)),
       hold: (wait) => owner.hold(wait),
@@ -196,6 +199,7 @@ export class IoLink implements LaneListener {
     const connections = [...this.#connections.values(), ...[...this.#watched.values()].flatMap((each) => [...each])];
     this.#connections.clear();
     this.#watched.clear();
+    this.#flushes.clear();
     this.#handles.clear();
     this.#owner.onConnections();
     for (const connection of connections) {
@@ -249,6 +253,7 @@ export class IoLink implements LaneListener {
     const id = connectionId(this.worker, slot, generation);
     const watched = this.#watched.get(id) ?? [];
     this.#watched.delete(id);
+    this.#flushes.delete(id);
     for (const each of watched) surfaceErrors(() => each.receiveClose(event));
     if (connection === undefined) return;
     this.#connections.delete(slot);
@@ -256,11 +261,23 @@ export class IoLink implements LaneListener {
     connection.receiveClose(event);
   }
 
-  onAnswer(slot: number, generation: number, tell: (connection: TcpConnection) => void): void {
+  onDrain(slot: number, generation: number): void {
     const connection = this.connectionAt(slot, generation);
     const watched = this.#watched.get(connectionId(this.worker, slot, generation)) ?? [];
-    for (const each of watched) surfaceErrors(() => tell(each));
-    if (connection !== undefined) tell(connection);
+    for (const each of watched) surfaceErrors(() => each.receiveDrain());
+    connection?.receiveDrain();
+  }
+
+  onFlushed(slot: number, generation: number): void {
+    const id = connectionId(this.worker, slot, generation);
+    const flush = this.#flushes.get(id);
+    if (flush === undefined) return;
+    this.#flushes.delete(id);
+    if (flush.next.size > 0) {
+      this.#flushes.set(id, { asked: flush.next, next: new Set() });
+      this.context.commands.flush(slot, generation);
+    }
+    for (const each of flush.asked) each.receiveFlushed();
   }
 
   onServerClosed(id: number): void {
@@ -280,6 +297,17 @@ export class IoLink implements LaneListener {
     if (watched === undefined) this.#watched.set(id, new Set([connection]));
     else watched.add(connection);
     this.context.commands.watch(connection.slot, connection.generation);
+  }
+
+  #flush(connection: TcpConnection): void {
+    const { id, slot, generation } = connection;
+    const flush = this.#flushes.get(id);
+    if (flush !== undefined) {
+      flush.next.add(connection);
+      return;
+    }
+    this.#flushes.set(id, { asked: new Set([connection]), next: new Set() });
+    this.context.commands.flush(slot, generation);
   }
 
   #release(connection: TcpConnection): void {

@@ -75,7 +75,7 @@ export class IoWorkerSupervisor {
     const data = {
       worker,
       ioWorkers: this.#workers.length,
-      firstFreshId: this.#registry.nextId(),
+      firstFreshServer: this.#registry.nextNumber(),
       board: StatusBoard.allocate().memory.buffer,
       table: supervised.table.memory.buffer,
       firstGeneration: supervised.table.firstGeneration,

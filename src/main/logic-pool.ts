@@ -57,6 +57,8 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
   /** Threads that are still there are being terminated, which is no failure of theirs. */
   #terminating = false;
   #closing: Promise<void> | undefined;
+  /** Aborted by the shortest deadline of all who close it. */
+  readonly #late = new AbortController();
   readonly #onServerClose = (): void => void this.close();
 
   private constructor(server: TcpServer, piscina: Piscina, task: Omit<LogicTask, 'port' | 'index'>) {
@@ -82,7 +84,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     // Only who starts a pool pays for loading it.
     const { Piscina } = await import('piscina');
     const piscina = new Piscina({
-      filename: fileURLToPath(new URL('./logic-worker.js', import.meta.url)),
+      filename: fileURLToPath(new URL('./logic-worker-entry.cjs', import.meta.url)),
       name: 'runLogic',
       minThreads: threads,
       maxThreads: threads,
@@ -120,22 +122,24 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
    */
   async close(options: LogicPoolCloseOptions = {}): Promise<void> {
     checkLogicPoolClose(options);
-    this.#closing ??= this.#close(options.timeoutMs ?? DEFAULT_DRAIN_MS);
-    return this.#closing;
+    const { timeoutMs = DEFAULT_DRAIN_MS } = options;
+    this.#closing ??= this.#close();
+    await withDeadline(timeoutMs, async (deadline) => {
+      deadline.addEventListener('abort', () => this.#late.abort());
+      await this.#closing;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  async #close(timeoutMs: number): Promise<void> {
+  async #close(): Promise<void> {
     this.#stopping.abort();
     this.#server.off('close', this.#onServerClose);
-    await withDeadline(timeoutMs, async (deadline) => {
-      const late = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()));
-      for (const { port } of this.#logics) port?.postMessage('stop');
-      await Promise.race([Promise.all(this.#logics.map(({ run }) => run)), late]);
-    });
+    const late = new Promise<void>((resolve) => this.#late.signal.addEventListener('abort', () => resolve()));
+    for (const { port } of this.#logics) port?.postMessage('stop');
+    await Promise.race([Promise.all(this.#logics.map(({ run }) => run)), late]);
     this.#terminating = true;
     await this.#piscina.destroy();
   }

@@ -309,7 +309,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   async #onRejoined(link: IoLink): Promise<void> {
     await this.#hosts.restore(link, (error) => {
-      if (!this.#ended) surfaceErrors(() => this.emit('error', error));
+      if (this.#closing === undefined) surfaceErrors(() => this.emit('error', error));
     });
     const error = this.#crashes.get(link.worker);
     this.#crashes.delete(link.worker);
@@ -371,7 +371,8 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     this.#fatal ??= new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', message);
     const fatal = this.#fatal;
     this.#end('io-worker-crash');
-    surfaceErrors(() => this.emit('error', fatal));
+    // Whoever is closing it anyway has nothing to mend.
+    if (this.#closing === undefined) surfaceErrors(() => this.emit('error', fatal));
   }
 
   /** The io workers are gone, or this thread leaves them: what they have not told is told in their place. */

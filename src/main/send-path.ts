@@ -17,6 +17,8 @@ export class SendPath {
   readonly #onDrain: () => void;
   /** Somebody waits for something that the io worker must tell this thread of. */
   readonly #onWait: () => void;
+  /** `flushAnswered` is to be called when all that has been sent before is with the kernel. */
+  readonly #onFlush: () => void;
 
   // Fixed while the connection lives, so that send() need not ask the table each time.
   readonly #framed: boolean;
@@ -34,12 +36,18 @@ export class SendPath {
   /** They want more flushed than the answer will be for. */
   #nextFlushWaiters = new Waiters<void>();
 
-  constructor(context: ConnectionContext, slot: number, generation: number, onDrain: () => void, onWait: () => void) {
+  constructor(
+    context: ConnectionContext,
+    slot: number,
+    generation: number,
+    listener: { readonly onDrain: () => void; readonly onWait: () => void; readonly onFlush: () => void },
+  ) {
     this.#context = context;
     this.#slot = slot;
     this.#generation = generation;
-    this.#onDrain = onDrain;
-    this.#onWait = onWait;
+    this.#onDrain = listener.onDrain;
+    this.#onWait = listener.onWait;
+    this.#onFlush = listener.onFlush;
     const { table } = context;
     this.#framed = table.codec(slot) === codecTrait.FRAME;
     this.#maxMessage = table.maxMessage(slot);
@@ -81,9 +89,16 @@ export class SendPath {
     if (charged + bytes <= this.#highWater) return true;
     this.#drainWanted = true;
     this.#onWait();
-    if (!table.awaitDrain(slot, lane)) setImmediate(() => this.drained());
+    if (!table.awaitDrain(slot, lane)) setImmediate(this.#lookAgain);
     return false;
   }
+
+  /** The io worker was faster than this thread; but this thread may have sent more since. */
+  readonly #lookAgain = (): void => {
+    const { table, lane } = this.#context;
+    if (!this.#stopped && table.awaitDrain(this.#slot, lane)) return;
+    this.drained();
+  };
 
   /** Resolves when all that has been sent is with the kernel. */
   flushed(signal: AbortSignal | undefined): Promise<void> {
@@ -138,7 +153,7 @@ export class SendPath {
 
   #askForFlush(): void {
     this.#flushAsked = true;
-    this.#context.commands.flush(this.#slot, this.#generation);
+    this.#onFlush();
   }
 
   #overflow(): void {

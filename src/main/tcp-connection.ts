@@ -86,13 +86,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#receives = addresses !== undefined;
     this.#borrows = context.table.isBorrowed(slot);
     this.#halfOpen = context.table.allowsHalfOpen(slot);
-    this.#sending = new SendPath(
-      context,
-      slot,
-      generation,
-      () => this.#emitDrain(),
-      () => this.#watch(),
-    );
+    this.#sending = new SendPath(context, slot, generation, {
+      onDrain: () => this.#emitDrain(),
+      onWait: () => this.#watch(),
+      onFlush: () => context.flush(this),
+    });
     this.#flow = new InboundFlow(this);
     if (!this.#receives) this.#flow.start();
     (this as EventEmitter).on('newListener', onNewListener);

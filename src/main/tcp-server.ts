@@ -14,7 +14,7 @@ import { TcpHost } from './tcp-host.js';
 /** @internal What a server needs of its reactor. */
 export interface ServerBackend {
   readonly handle: ReactorHandle;
-  nextId(): number;
+  nextNumber(): number;
   subscribe(server: TcpServer): Promise<ServerDescription>;
   unsubscribe(server: TcpServer): Promise<void>;
   close(server: TcpServer, drainMs: number): Promise<void>;
@@ -79,7 +79,7 @@ export class TcpServer extends TcpHost {
    */
   async subscribe(): Promise<void> {
     if (this.#subscribed) return;
-    this.seniority ||= this.#backend.nextId();
+    this.seniority ||= this.#backend.nextNumber();
     this.#early ??= [];
     this.listening(await this.#backend.subscribe(this), true);
     this.#backend.onChanged();

@@ -99,8 +99,8 @@ export interface IoWorkerData {
   readonly worker: number;
   /** How many there are. */
   readonly ioWorkers: number;
-  /** Servers with lower ids were there before it: threads may want it to have them listen again. */
-  readonly firstFreshId: number;
+  /** Servers with lower numbers were there before it: threads may want it to have them listen again. */
+  readonly firstFreshServer: number;
   readonly board: SharedArrayBuffer;
   readonly table: SharedArrayBuffer;
   readonly firstGeneration: number;

@@ -60,20 +60,20 @@ export interface OpenEvent extends ConnectionAddresses {
 
 /**
  * ```
- *  0            4            8             10            12       13       14
- *  +------------+------------+-------------+-------------+--------+--------+----------------+---------------+
- *  | origin u32 | attempt    | remote port | local port  | flags  | length | remote address | local address |
- *  +------------+------------+-------------+-------------+--------+--------+----------------+---------------+
+ *  0            8             16            18            20       21       22
+ *  +------------+-------------+-------------+-------------+--------+--------+----------------+---------------+
+ *  | origin f64 | attempt f64 | remote port | local port  | flags  | length | remote address | local address |
+ *  +------------+-------------+-------------+-------------+--------+--------+----------------+---------------+
  * ```
  * Flags: 1 IPv6, 2 handed over. `length` is that of the remote address; the local one takes the rest. Both are ASCII.
  */
-const openOffset = { ORIGIN: 0, ATTEMPT: 4, REMOTE_PORT: 8, LOCAL_PORT: 10, FLAGS: 12, LENGTH: 13, TEXT: 14 } as const;
+const openOffset = { ORIGIN: 0, ATTEMPT: 8, REMOTE_PORT: 16, LOCAL_PORT: 18, FLAGS: 20, LENGTH: 21, TEXT: 22 } as const;
 const openFlag = { IPV6: 1, HANDED_OVER: 2 } as const;
 
 export function encodeOpen(event: OpenEvent): Buffer {
   const payload = Buffer.alloc(openOffset.TEXT + event.remoteAddress.length + event.localAddress.length);
-  payload.writeUInt32LE(event.origin, openOffset.ORIGIN);
-  payload.writeUInt32LE(event.attempt, openOffset.ATTEMPT);
+  payload.writeDoubleLE(event.origin, openOffset.ORIGIN);
+  payload.writeDoubleLE(event.attempt, openOffset.ATTEMPT);
   payload.writeUInt16LE(event.remotePort, openOffset.REMOTE_PORT);
   payload.writeUInt16LE(event.localPort, openOffset.LOCAL_PORT);
   const flags = (event.remoteFamily === 'IPv6' ? openFlag.IPV6 : 0) | (event.handedOver ? openFlag.HANDED_OVER : 0);
@@ -87,8 +87,8 @@ export function decodeOpen(payload: Buffer): OpenEvent {
   const flags = payload.readUInt8(openOffset.FLAGS);
   const split = openOffset.TEXT + payload.readUInt8(openOffset.LENGTH);
   return {
-    origin: payload.readUInt32LE(openOffset.ORIGIN),
-    attempt: payload.readUInt32LE(openOffset.ATTEMPT),
+    origin: payload.readDoubleLE(openOffset.ORIGIN),
+    attempt: payload.readDoubleLE(openOffset.ATTEMPT),
     remotePort: payload.readUInt16LE(openOffset.REMOTE_PORT),
     localPort: payload.readUInt16LE(openOffset.LOCAL_PORT),
     remoteFamily: (flags & openFlag.IPV6) !== 0 ? 'IPv6' : 'IPv4',

@@ -5,9 +5,10 @@ import { SharedMemory } from './shared-memory.js';
  * What all threads of a reactor know: who is there, and under which thread ids. It outlives the io workers.
  *
  * ```
- *  byte 0      NEXT_ID      numbers for servers, clients, attempts       any thread adds
+ *  byte 0      NEXT_NUMBER  see nextNumber                               any thread adds
  *       4      ENDED        0: it runs, 1: closed, 2: crashed            the spawning thread
  *       8      SPAWNER      its thread id                                "
+ *      12      NEXT_BLOCK   blocks of ids that have been taken           any thread adds
  *      64 + n  io worker n  +0 THREAD_ID, -1 while there is none         "
  *       * 64                +4 EPOCH: how often it has been started      "
  * ```
@@ -15,16 +16,23 @@ import { SharedMemory } from './shared-memory.js';
 const WORKERS_OFFSET = 64;
 const WORKER_BYTES = 64;
 
-const registryWord = { NEXT_ID: 0, ENDED: 1, SPAWNER: 2 } as const;
+const registryWord = { NEXT_NUMBER: 0, ENDED: 1, SPAWNER: 2, NEXT_BLOCK: 3 } as const;
 const workerWord = { THREAD_ID: 0, EPOCH: 1 } as const;
 
 const ended = { CLOSED: 1, CRASHED: 2 } as const;
 
 const NO_THREAD = -1;
 
+/** Ids begin above all numbers; a thread takes so many at a time. */
+const FIRST_ID = 2 ** 31;
+const BLOCK_IDS = 2 ** 20;
+
 export class Registry {
   static readonly BYTES: number = WORKERS_OFFSET + MAX_IO_WORKERS * WORKER_BYTES;
   readonly memory: SharedMemory;
+  /** What is left of this thread's block. */
+  #nextId = 0;
+  #endId = 0;
 
   constructor(memory: SharedMemory) {
     this.memory = memory;
@@ -37,14 +45,26 @@ export class Registry {
     return registry;
   }
 
-  /** A number that no other server, client or attempt of this reactor has. */
-  nextId(): number {
-    return this.memory.add(registryWord.NEXT_ID, 1) + 1;
+  /**
+   * For servers, and for who came first: higher than any before, in all threads, and below 2^31. A service that makes a thousand
+   * connections a second gets through 2^31 in a month, so that those get ids.
+   */
+  nextNumber(): number {
+    return this.memory.add(registryWord.NEXT_NUMBER, 1) + 1;
   }
 
-  /** Whether `nextId` has ever answered that. */
-  hasGiven(id: number): boolean {
-    return Number.isSafeInteger(id) && id >= 1 && id <= this.memory.load(registryWord.NEXT_ID);
+  /** Whether `nextNumber` has ever answered that. */
+  hasNumber(number: number): boolean {
+    return Number.isSafeInteger(number) && number >= 1 && number <= this.memory.load(registryWord.NEXT_NUMBER);
+  }
+
+  /** For clients and attempts to connect: no other has it, nor any server. A safe integer, in no order. */
+  nextId(): number {
+    if (this.#nextId === this.#endId) {
+      this.#nextId = FIRST_ID + this.memory.add(registryWord.NEXT_BLOCK, 1) * BLOCK_IDS;
+      this.#endId = this.#nextId + BLOCK_IDS;
+    }
+    return this.#nextId++;
   }
 
   get isEnded(): boolean {

@@ -18,8 +18,8 @@ const open: OpenEvent = {
 describe('OPEN', () => {
   it('is laid out as the picture shows', () => {
     const expected = [
-      '07000000',
-      '03000000',
+      '0000000000001c40',
+      '0000000000000840',
       '31d4',
       '5000',
       '00',

@@ -250,6 +250,28 @@ describe('a connection that is handed over because its thread unsubscribes', () 
     });
   }
 
+  it('and back: flush() of each object is for what was sent before it', async () => {
+    const server = await stage.listen({ highWaterMark: 32 * MIB });
+    const [first, peer] = await Promise.all([nextConnection(server), stage.connectRaw(server.address.port)]);
+    const thread = await AppThread.subscribed(own, server);
+    await server.unsubscribe();
+    await thread.log('connection').reaches(1);
+    const back = nextConnection(server);
+    await server.subscribe();
+    await thread.do('unsubscribe', server.id);
+    const second = await back;
+    first.send('small');
+    const early = first.flush();
+    for (let i = 0; i < 30; i++) second.send(Buffer.alloc(MIB));
+    const late = new Watched(second.flush());
+    await early;
+    await stage.settle();
+    expect(late.state).to.equal('pending');
+    peer.count();
+    await late.promise;
+    expect(second.bufferedAmount).to.equal(0);
+  });
+
   it("tells a thread that leaves of 'close' when it watches the connection, too", async () => {
     const server = await stage.listen({ dispatch: 'balance' });
     const other = await stage.accepted();

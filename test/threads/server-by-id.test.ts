@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { rejection } from '../fixtures/events.js';
-import { HOST, props, scene } from '../fixtures/scene.js';
+import { props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 
 describe('server()', () => {
@@ -23,18 +23,15 @@ describe('server()', () => {
     expect(await peer.send('hello').texts.reaches(1)).to.deep.equal(['hello']);
   });
 
-  it("with the id of another thread's client reaches none of its connections: neither broadcast() nor close()", async () => {
-    const raw = await stage.listenRaw();
+  it("throws it for the id of a client, too, be it another thread's", async () => {
     const client = stage.client();
-    const connection = await client.connect({ host: HOST, port: raw.port });
-    const peer = (await raw.first()).read();
     const thread = await AppThread.attached(own, stage.reactor.handle);
-    await thread.do('broadcast', client.id, 'not for clients');
-    await thread.do('closeServer', client.id, 0);
-    await thread.do('caughtUp', connection.id);
-    expect(connection.state).to.equal('open');
-    expect(connection.send('still here')).to.equal(true);
-    expect(await peer.texts.reaches(1)).to.deep.equal(['still here']);
-    expect((await client.connect({ host: HOST, port: raw.port })).state).to.equal('open');
+    for (const attempt of [
+      (async () => stage.reactor.server(client.id))(),
+      thread.do('closeServer', client.id, 0),
+      thread.do('broadcast', client.id, 'not for clients'),
+    ]) {
+      expect((await rejection(attempt)).code).to.equal('ERR_REACTOR_INVALID_ARGUMENT');
+    }
   });
 });
