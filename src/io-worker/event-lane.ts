@@ -6,7 +6,7 @@ import { RingProducer } from '../shared/ring-producer.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import type { StatusBoard } from '../shared/status-board.js';
 import { LaneNotices } from './lane-notices.js';
-import { type InputKeeper, LaneTrail } from './lane-trail.js';
+import { type KeptInput, LaneTrail } from './lane-trail.js';
 
 /**
  * Each blocked connection holds what is left of one read, 64 KiB at most. From this many on, the sockets of all connections
@@ -28,15 +28,6 @@ export interface LaneUser {
   /** The lane has become crowded, or is no longer. */
   updateLanePause(): void;
   laneDied(lane: EventLane): void;
-}
-
-/** A piece of input, and who keeps it for as long as the thread has not done with it. */
-export interface KeptInput {
-  readonly keeper: InputKeeper;
-  /** The number of the last message in it. */
-  readonly upTo: number;
-  /** See RetainedInput. */
-  readonly isSuspect: boolean;
 }
 
 export interface EventLaneParts {
@@ -218,7 +209,7 @@ export class EventLane {
     this.#events.publish();
     const position = this.#events.produced;
     if (kept !== undefined) {
-      this.#trail.add({ ...kept, position, kind, offset, length });
+      this.#trail.add(kept, position, kind, offset, length);
       // A ring may take hours to fill: until then it would hold on to connections that are long over.
       if (this.#trail.size % TRAIL_LOOK === 0) this.noteConsumed();
     }

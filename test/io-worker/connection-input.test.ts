@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { Decoder, DecoderSink } from '../../src/io-worker/codec.js';
 import { ConnectionInput } from '../../src/io-worker/connection-input.js';
-import type { EventLane, KeptInput } from '../../src/io-worker/event-lane.js';
+import type { EventLane } from '../../src/io-worker/event-lane.js';
+import type { KeptInput } from '../../src/io-worker/lane-trail.js';
 import { decodeOpen, eventKind } from '../../src/shared/event-record.js';
 import { ReactorError } from '../../src/shared/reactor-error.js';
 

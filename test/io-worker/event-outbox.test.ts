@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { EventLane, KeptInput } from '../../src/io-worker/event-lane.js';
+import type { EventLane } from '../../src/io-worker/event-lane.js';
 import { EventOutbox } from '../../src/io-worker/event-outbox.js';
-import type { RetainedInput } from '../../src/io-worker/lane-trail.js';
+import type { KeptInput, RetainedInput } from '../../src/io-worker/lane-trail.js';
 import { eventKind } from '../../src/shared/event-record.js';
 
 const { MESSAGES, PART_FIRST, PART, END, LEAVE } = eventKind;

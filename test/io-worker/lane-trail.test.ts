@@ -31,7 +31,7 @@ describe('LaneTrail', () => {
   function add(text: string, upTo: number, position: number, by = keeper): void {
     const offset = (position - 4) & 63;
     ring.copyIn(offset, Buffer.from(text), 0, 4);
-    trail.add({ keeper: by, upTo, isSuspect: false, position, kind: KIND, offset, length: 4 });
+    trail.add({ keeper: by, upTo, isSuspect: upTo % 2 === 0 }, position, KIND, offset, 4);
   }
 
   beforeEach(() => {
@@ -63,6 +63,7 @@ describe('LaneTrail', () => {
     keeper.done = 1;
     trail.settle(8);
     expect(keeper.texts).to.deep.equal(['two ']);
+    expect(keeper.kept[0]).to.include({ kind: KIND, isSuspect: true });
   });
 
   it('keeps each record once, and for its own keeper', () => {
