@@ -4,13 +4,13 @@ import type { Chunk, ChunkPool } from './chunk-pool.js';
 /** Shorter pieces are copied: a chunk each would cost more than its bytes, which are all that the credit bounds. */
 const MIN_SHARED_BYTES = 1024;
 
-/** From here on the room of chunks that have been handed out is given back. */
+/** So many places of chunks that have been handed out may be left at the head of the list. */
 const COMPACT_AT = 256;
 
 /** What one connection has still to write, in order. Its bound is the connection's credit, which the senders keep to. */
 export class OutputBuffer {
   readonly #pool: ChunkPool;
-  #chunks: Chunk[] = [];
+  #chunks: (Chunk | undefined)[] = [];
   /** The first of them that has not been handed out: shifting a long array is slow. */
   #head = 0;
   /** Bytes that `take` has not handed out yet. */
@@ -69,7 +69,8 @@ export class OutputBuffer {
         this.bytes -= room;
         break;
       }
-      this.#head++;
+      // Whoever writes it has it now: it must not stay in memory until the list is compacted.
+      this.#chunks[this.#head++] = undefined;
       taken.push(chunk);
       this.bytes -= length;
       room -= length;
@@ -87,7 +88,7 @@ export class OutputBuffer {
   }
 
   clear(): void {
-    this.release(this.#chunks.slice(this.#head));
+    this.release(this.#chunks.slice(this.#head) as Chunk[]);
     this.#chunks = [];
     this.#head = 0;
     this.bytes = 0;

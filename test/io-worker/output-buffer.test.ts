@@ -84,6 +84,20 @@ describe('OutputBuffer', () => {
     expectBytes(Buffer.concat(taken), Buffer.concat(pieces));
   });
 
+  it('does not hold on to what it has handed out while more waits', () => {
+    v8.setFlagsFromString('--expose-gc');
+    const collectGarbage = vm.runInNewContext('gc') as () => void;
+    const output = new OutputBuffer(new ChunkPool());
+    for (let i = 0; i < 101; i++) output.appendOwned(Buffer.alloc(256 * KIB));
+    collectGarbage();
+    const before = process.memoryUsage().arrayBuffers;
+    for (let i = 0; i < 100; i++) output.take(256 * KIB);
+    collectGarbage();
+    collectGarbage();
+    expect(output.bytes).to.equal(256 * KIB);
+    expect((before - process.memoryUsage().arrayBuffers) / MIB).to.be.above(20);
+  });
+
   it('does not copy what it is given to own', () => {
     const output = new OutputBuffer(new ChunkPool());
     const owned = freshBytes(300 * KIB);
