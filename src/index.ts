@@ -1,5 +1,14 @@
 export { attach } from './main/attach.js';
 export type {
+  Codec,
+  CompressionOptions,
+  FixedCodecOptions,
+  LengthFieldCodecOptions,
+  LineCodecOptions,
+  ModuleCodecOptions,
+  SimpleReactorCodecOptions,
+} from './main/codec-options.js';
+export type {
   CloseDetail,
   ConnectionEvents,
   ConnectionInfo,
@@ -12,7 +21,6 @@ export type {
   BroadcastOptions,
   ClientOptions,
   CloseOptions,
-  Codec,
   ConnectionOptions,
   ConnectOptions,
   LimitOptions,
@@ -20,12 +28,14 @@ export type {
   LogicPoolCloseOptions,
   LogicPoolOptions,
   ReactorCloseOptions,
+  RequestOptions,
   SpawnOptions,
   WaitOptions,
 } from './main/options.js';
 export { Reactor, type ReactorEvents, type Respawn } from './main/reactor.js';
 export type { ReactorHandle } from './main/reactor-handle.js';
 export type { ReactorStats } from './main/reactor-stats.js';
+export type { Reply } from './main/reply.js';
 export type { Stall } from './main/stall-watch.js';
 export { TcpClient } from './main/tcp-client.js';
 export { TcpConnection } from './main/tcp-connection.js';

@@ -1,18 +1,40 @@
 import type { CloseReason } from '../shared/close-reason.js';
-import { type ConnectionAddresses, encodeOpen, eventKind, REDELIVERY_BYTES } from '../shared/event-record.js';
-import { FRAME_LENGTH_BYTES } from '../shared/frame-format.js';
+import {
+  type ConnectionAddresses,
+  encodeOpen,
+  eventKind,
+  type PartHeader,
+  REDELIVERY_BYTES,
+} from '../shared/event-record.js';
+import {
+  FRAME_HEADER_BYTES,
+  FRAME_LENGTH_BYTES,
+  FRAME_OVERHEAD_IN_LENGTH,
+  frameKind,
+  frameOffset,
+  isAnswer,
+  laneOfRequest,
+} from '../shared/frame-format.js';
 import { READ_BUFFER_BYTES } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { readU32 } from '../shared/shared-memory.js';
-import type { Decoder, DecoderSink } from './codec.js';
+import { type ConnectionCodec, STREAM_ABOVE_BYTES } from './codec.js';
 import type { EventLane } from './event-lane.js';
 import { EventOutbox, type OutboxOwner } from './event-outbox.js';
 import type { RetainedInput } from './lane-trail.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
 
+const SHORT_BYTES = 48;
+
 /** What comes behind the input. */
 const tailEvent = { END: 1, WIND_DOWN: 2, CLOSE: 4 } as const;
+
+/**
+ * Messages that a codec finds one by one, on their way into one record. It is empty outside of `decode`, so that all connections
+ * can have the same one.
+ */
+const batch: Buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
 
 /** What an input tells its connection. */
 export interface InputOwner {
@@ -22,10 +44,11 @@ export interface InputOwner {
   onInputEnded(): void;
   /** Bytes that have been decoded are not taken, or again: read no more. */
   onBlocked(blocked: boolean): void;
-  onPing(body: Uint8Array): void;
-  /** A frame came that nobody here is interested in. */
+  /** Something came that nobody here is interested in. */
   onIgnored(): void;
-  /** The peer broke the rules, or the decoder is at fault. */
+  /** The lane of that number, if there is one: its thread is about to get answers. */
+  answerLane(index: number): EventLane | undefined;
+  /** The peer broke the rules, or the codec is at fault. */
   onBadInput(reason: CloseReason, error: ReactorError): void;
   /** The application has heard of the end: nothing refers to the connection any more. */
   onOver(): void;
@@ -39,10 +62,10 @@ export interface InputOwner {
  * Usually that is one thread. There is none while the connection is held for one to come; and there are several for a server
  * that dispatches to all.
  */
-export class ConnectionInput implements OutboxOwner, DecoderSink {
+export class ConnectionInput implements OutboxOwner {
   readonly #at: { readonly slot: number; readonly generation: number };
   readonly #owner: InputOwner;
-  readonly #decoder: Decoder;
+  #codec: ConnectionCodec | undefined;
   readonly #addresses: ConnectionAddresses;
   readonly #origin: number;
   readonly #attempt: number;
@@ -52,6 +75,8 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   #outboxes: EventOutbox[] = [];
   /** They have been told to leave and have not answered. */
   #leaving: EventOutbox[] = [];
+  /** Of threads that have asked the peer something and do not get the connection's messages: by the number of the lane. */
+  readonly #answerBoxes = new Map<number, EventOutbox>();
   #announced = false;
   /** Received and not decoded. */
   #input: Buffer = EMPTY;
@@ -59,8 +84,15 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   #unfinished: RetainedInput[] = [];
   /** Messages decoded so far, as a counter that wraps. */
   #messages = 0;
-  /** Between the first and the last piece of a long message. */
+  /** Between the first and the last piece of a long message, and where they go if it is an answer. */
   #partsLeft = 0;
+  #partLane: number | undefined;
+  /** Bytes and messages in `batch`, while something is decoded. */
+  #batchBytes = 0;
+  #batchCount = 0;
+  #decoding = false;
+  /** The codec can go on with what it has, whether more has come or not. */
+  #resumed = false;
   /** What waits behind the input, and what of it has been told. */
   #tail = 0;
   #told = 0;
@@ -74,16 +106,19 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   constructor(
     at: { readonly slot: number; readonly generation: number },
     owner: InputOwner,
-    makeDecoder: (input: ConnectionInput) => Decoder,
     about: { addresses: ConnectionAddresses; origin: number; attempt: number; passesOn: boolean },
   ) {
     this.#at = at;
     this.#owner = owner;
-    this.#decoder = makeDecoder(this);
     this.#addresses = about.addresses;
     this.#origin = about.origin;
     this.#attempt = about.attempt;
     this.#passesOn = about.passesOn;
+  }
+
+  /** Nothing is received before. */
+  start(codec: ConnectionCodec): void {
+    this.#codec = codec;
   }
 
   /** No thread gets its events. */
@@ -123,14 +158,16 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   /** Nobody will take any more of it: what comes is dropped, and the end is the end. */
   discard(): void {
     this.#discards = true;
-    this.#input = EMPTY;
+    this.#drop();
     this.#unfinished = [];
     this.#pump();
   }
 
   /** A thread gets the events from now on: first all that its predecessor has not finished. */
   attach(lane: EventLane): void {
-    const outbox = new EventOutbox(lane, this.#at, this, this.#passesOn, !this.#passesOn && this.#partsLeft > 0);
+    const midMessage = !this.#passesOn && this.#partsLeft > 0 && this.#partLane === undefined;
+    const outbox = new EventOutbox(lane, this.#at, this, this.#passesOn, midMessage);
+    lane.countConnection(1);
     this.#outboxes.push(outbox);
     const handedOver = this.#announced;
     const attempt = handedOver ? 0 : this.#attempt;
@@ -169,6 +206,7 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
 
   /** The thread is dead, and its lane has been retired. True if it had to do with this connection. */
   laneDied(lane: EventLane): boolean {
+    this.#closeAnswerBox(lane.index);
     const outboxes = [...this.#leaving, ...this.#outboxes].filter((each) => each.lane === lane);
     this.#outboxes = this.#outboxes.filter((each) => each.lane !== lane);
     this.#leaving = this.#leaving.filter((each) => each.lane !== lane);
@@ -185,7 +223,7 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     const outbox = this.#outboxes.find((each) => each.lane === lane);
     if (outbox === undefined || (this.#told & tailEvent.CLOSE) === 0) return;
     this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
-    outbox.close();
+    this.#closeBox(outbox);
     this.#checkOver();
   }
 
@@ -209,7 +247,8 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
 
   received(bytes: Uint8Array, length: number): void {
     if (this.#discards) return;
-    const decoded = this.#canDeliver() && this.#input.length === 0 ? this.#decode(bytes, length) : 0;
+    const isFree = this.#input.length === 0 && !this.#resumed && !this.#isWaiting && this.#canDeliver();
+    const decoded = isFree ? this.#decode(bytes, length) : 0;
     if (decoded < length) {
       const rest = bytes.subarray(decoded, length);
       this.#input = this.#input.length === 0 ? Buffer.from(rest) : Buffer.concat([this.#input, rest]);
@@ -230,9 +269,31 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     this.#raise(tailEvent.CLOSE);
   }
 
-  // ---- the decoder's ----
+  // ---- the codec's: see CodecChannel and ConnectionChannel ----
+
+  message(bytes: Uint8Array, start: number, end: number, kind: number = frameKind.DATA): boolean {
+    const length = end - start;
+    if (length > STREAM_ABOVE_BYTES) return this.#longMessage(bytes, start, end, kind);
+    if (this.#batchBytes + FRAME_HEADER_BYTES + length > batch.length) this.#flushBatch();
+    if (!this.#canDeliver()) return false;
+    const at = this.#batchBytes;
+    batch.writeUInt32LE(length + FRAME_OVERHEAD_IN_LENGTH, at + frameOffset.LENGTH);
+    batch[at + frameOffset.KIND] = kind;
+    batch[at + frameOffset.FLAGS] = 0;
+    const until = at + FRAME_HEADER_BYTES + length;
+    if (isAnswer(kind)) {
+      batch.set(bytes.subarray(start, end), at + FRAME_HEADER_BYTES);
+      return this.answers(batch, at, until, laneOfRequest(readU32(bytes, start)));
+    }
+    copyShort(bytes, start, end, batch, at + FRAME_HEADER_BYTES);
+    this.#batchBytes = until;
+    this.#batchCount++;
+    if (!this.#decoding) this.#flushBatch();
+    return true;
+  }
 
   frames(bytes: Uint8Array, start: number, end: number, count: number): boolean {
+    this.#flushBatch();
     return this.#deliver(eventKind.MESSAGES, count, bytes, start, end);
   }
 
@@ -240,20 +301,35 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     return this.#deliver(eventKind.CHUNK, 1, bytes, start, end);
   }
 
-  partFirst(length: number, bytes: Uint8Array, start: number, end: number): boolean {
-    if (!this.#deliver(eventKind.PART_FIRST, 1, bytes, start, end, length)) return false;
+  answers(bytes: Uint8Array, start: number, end: number, lane: number): boolean {
+    this.#flushBatch();
+    if (!this.#canDeliver()) return false;
+    this.#answerBox(lane)?.answer(eventKind.ANSWERS, bytes, start, end);
+    return true;
+  }
+
+  partFirst(
+    length: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    kind: number = frameKind.DATA,
+    isStable = false,
+  ): boolean {
+    this.#flushBatch();
+    if (!this.#canDeliver()) return false;
+    this.#partLane = isAnswer(kind) ? laneOfRequest(readU32(bytes, start)) : undefined;
+    const header = { length, kind };
+    if (this.#partLane === undefined) this.#put(eventKind.PART_FIRST, 1, bytes, start, end, header, isStable);
+    else this.#answerBox(this.#partLane)?.answer(eventKind.ANSWER_FIRST, bytes, start, end, header, isStable);
     this.#partsLeft = length - (end - start);
     return true;
   }
 
   part(bytes: Uint8Array, start: number, end: number): boolean {
-    if (!this.#deliver(eventKind.PART, 0, bytes, start, end)) return false;
-    this.#partsLeft -= end - start;
+    if (!this.#canDeliver()) return false;
+    this.#putPart(bytes, start, end, false);
     return true;
-  }
-
-  ping(bytes: Uint8Array, start: number, end: number): void {
-    this.#owner.onPing(bytes.subarray(start, end));
   }
 
   ignored(): void {
@@ -262,9 +338,20 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
 
   /** What is left undecoded is dropped. */
   fail(reason: CloseReason, error: ReactorError): void {
+    // It has ended meanwhile, and has messages left to be taken.
+    if (reason === 'heartbeat-timeout' && ((this.#tail | this.#told) & tailEvent.CLOSE) !== 0) return;
+    this.#flushBatch();
     this.#failed = true;
-    this.#input = EMPTY;
+    this.#drop();
     this.#owner.onBadInput(reason, error);
+    // It may have been closed before, and have waited for the codec.
+    this.#pump();
+  }
+
+  resume(): void {
+    if (this.#failed || this.#discards || this.#codec === undefined) return;
+    this.#resumed = true;
+    this.#pump();
   }
 
   // ---- the outboxes' ----
@@ -279,16 +366,101 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
 
   // ----
 
-  #canDeliver(): boolean {
-    return this.#outboxes.length > 0 && !this.#outboxes.some((outbox) => outbox.isBlocked);
+  /** The codec has taken more than it has given, and is going to call `resume`. */
+  get #isWaiting(): boolean {
+    return !this.#failed && !this.#discards && this.#codec?.isWaiting === true;
   }
 
-  #deliver(kind: number, count: number, bytes: Uint8Array, start: number, end: number, prefix?: number): boolean {
-    if (!this.#canDeliver()) return false;
-    this.#messages = (this.#messages + count) | 0;
-    for (const outbox of this.#outboxes) outbox.input(kind, this.#messages, bytes, start, end, prefix);
-    if (count > 0) this.#owner.onMessages(count);
+  #canDeliver(): boolean {
+    if (this.#outboxes.length === 0) return false;
+    for (const outbox of this.#outboxes) if (outbox.isBlocked) return false;
+    if (this.#answerBoxes.size > 0) for (const box of this.#answerBoxes.values()) if (box.isBlocked) return false;
     return true;
+  }
+
+  #deliver(kind: number, count: number, bytes: Uint8Array, start: number, end: number): boolean {
+    if (!this.#canDeliver()) return false;
+    this.#put(kind, count, bytes, start, end);
+    return true;
+  }
+
+  /** @param isStable the bytes do not change any more: they need not be copied if they have to wait */
+  #put(
+    kind: number,
+    count: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    part?: PartHeader,
+    isStable = false,
+  ): void {
+    this.#messages = (this.#messages + count) | 0;
+    for (const outbox of this.#outboxes) outbox.input(kind, this.#messages, bytes, start, end, part, isStable);
+    if (count > 0) this.#owner.onMessages(count);
+  }
+
+  #putPart(bytes: Uint8Array, start: number, end: number, isStable: boolean): void {
+    if (this.#partLane === undefined) this.#put(eventKind.PART, 0, bytes, start, end, undefined, isStable);
+    else this.#answerBox(this.#partLane)?.answer(eventKind.ANSWER_PART, bytes, start, end, undefined, isStable);
+    this.#partsLeft -= end - start;
+  }
+
+  /** Hands on a message that is whole and needs more than one record. What does not fit the ring waits, uncopied. */
+  #longMessage(bytes: Uint8Array, start: number, end: number, kind: number): boolean {
+    let at = start + STREAM_ABOVE_BYTES;
+    if (!this.partFirst(end - start, bytes, start, at, kind, true)) return false;
+    for (; at < end; at += STREAM_ABOVE_BYTES) {
+      this.#putPart(bytes, at, Math.min(end, at + STREAM_ABOVE_BYTES), true);
+    }
+    return true;
+  }
+
+  /** What is in it was taken, so that it is delivered, if need be by having it wait. */
+  #flushBatch(): void {
+    const count = this.#batchCount;
+    if (count === 0) return;
+    this.#batchCount = 0;
+    const end = this.#batchBytes;
+    this.#batchBytes = 0;
+    this.#put(eventKind.MESSAGES, count, batch, 0, end);
+  }
+
+  /** Undefined: the thread that has asked is gone. */
+  #answerBox(index: number): EventOutbox | undefined {
+    const known = this.#answerBoxes.get(index);
+    if (known !== undefined) return known;
+    // In order with the messages, if it gets them.
+    const own = this.#outboxes.find(({ lane }) => lane.index === index);
+    if (own !== undefined) return own;
+    const lane = this.#owner.answerLane(index);
+    if (lane === undefined) return undefined;
+    const box = new EventOutbox(lane, this.#at, this, false, false);
+    this.#answerBoxes.set(index, box);
+    return box;
+  }
+
+  #closeAnswerBox(index: number): void {
+    this.#answerBoxes.get(index)?.close();
+    this.#answerBoxes.delete(index);
+  }
+
+  /** Of a thread that gets, or got, the connection's events. Returns what it has not done with. */
+  #closeBox(outbox: EventOutbox): RetainedInput[] {
+    outbox.lane.countConnection(-1);
+    return outbox.close();
+  }
+
+  /** Nothing is decoded any more. */
+  #drop(): void {
+    this.#input = EMPTY;
+    this.#resumed = false;
+    this.#closeCodec();
+  }
+
+  #closeCodec(): void {
+    const codec = this.#codec;
+    this.#codec = undefined;
+    codec?.close?.();
   }
 
   #raise(event: number): void {
@@ -301,7 +473,8 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
     // What comes up while it runs (bad input closes the connection) takes its place behind.
     if (this.#pumping) return;
     this.#pumping = true;
-    while (this.#input.length > 0 && this.#canDeliver()) {
+    while ((this.#input.length > 0 || this.#resumed) && !this.#isWaiting && this.#canDeliver()) {
+      this.#resumed = false;
       // Not more at once than one read would bring: that is sure to fit a record.
       const decoded = this.#decode(this.#input, Math.min(this.#input.length, READ_BUFFER_BYTES));
       this.#input = this.#failed ? EMPTY : this.#input.subarray(decoded);
@@ -311,7 +484,8 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
       this.#owner.onOver();
     }
     for (const event of Object.values(tailEvent)) {
-      if (this.#input.length > 0 || this.#outboxes.length === 0 || (this.#tail & event) === 0) continue;
+      if (this.#input.length > 0 || this.#resumed || this.#isWaiting) break;
+      if (this.#outboxes.length === 0 || (this.#tail & event) === 0) continue;
       if (event === tailEvent.END) this.#owner.onInputEnded();
       this.#tail &= ~event;
       this.#told |= event;
@@ -324,19 +498,31 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   #tell(outbox: EventOutbox, event: number): void {
     if (event === tailEvent.END) outbox.event(eventKind.END, EMPTY);
     else if (event === tailEvent.WIND_DOWN) outbox.event(eventKind.WIND_DOWN, EMPTY);
-    else outbox.event(eventKind.CLOSE, this.#closePayload);
+    else {
+      this.#closeCodec();
+      outbox.event(eventKind.CLOSE, this.#closePayload);
+    }
   }
 
   /** Whatever a peer sends, and whatever defect it may uncover, ends this connection at worst. */
   #decode(bytes: Uint8Array, length: number): number {
+    const codec = this.#codec;
+    if (codec === undefined) return length;
+    this.#decoding = true;
     try {
-      const decoded = this.#decoder.decode(bytes, 0, length);
+      const decoded = codec.decode(bytes, 0, length);
+      this.#flushBatch();
       if (this.#failed) return length;
-      if (decoded < length && this.#canDeliver()) throw new Error('It left bytes that nobody waits for');
+      if (!(decoded >= 0 && decoded <= length)) throw new Error(`decode() returned ${String(decoded)}`);
+      if (decoded < length && !this.#isWaiting && this.#canDeliver()) {
+        throw new Error('decode() returned before the end, though every message was taken and isWaiting is not true');
+      }
       return decoded;
     } catch (error) {
-      this.fail('protocol-error', new ReactorError('ERR_REACTOR_INTERNAL', 'The decoder failed', { cause: error }));
+      this.fail('protocol-error', new ReactorError('ERR_REACTOR_CODEC_FAILED', 'The codec failed', { cause: error }));
       return length;
+    } finally {
+      this.#decoding = false;
     }
   }
 
@@ -348,7 +534,7 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
   }
 
   #takeBack(outbox: EventOutbox, died: boolean): void {
-    const unfinished = outbox.close();
+    const unfinished = this.#closeBox(outbox);
     if (!this.#passesOn) return;
     for (const input of unfinished) {
       // If it left of its own will it has not touched what it did not finish; but a thread before it may have.
@@ -383,16 +569,17 @@ export class ConnectionInput implements OutboxOwner, DecoderSink {
 
   /** What the peer would have left incomplete if it ended now. */
   incomplete(): string | undefined {
-    return this.#decoder.incomplete();
+    return this.#codec?.incomplete();
   }
 
   /** Nobody will hear of its end. */
   abandon(): void {
-    for (const outbox of [...this.#outboxes, ...this.#leaving]) outbox.close();
+    for (const outbox of [...this.#outboxes, ...this.#leaving]) this.#closeBox(outbox);
     this.#outboxes = [];
     this.#leaving = [];
+    for (const index of [...this.#answerBoxes.keys()]) this.#closeAnswerBox(index);
     this.#unfinished = [];
-    this.#input = EMPTY;
+    this.#drop();
   }
 }
 
@@ -404,4 +591,10 @@ function countFrames(payload: Uint8Array): number {
   let count = 0;
   for (let at = 0; at < payload.length; at = frameEnd(payload, at)) count++;
   return count;
+}
+
+/** Short messages are many, and a loop is cheaper than two subarrays. */
+function copyShort(source: Uint8Array, start: number, end: number, target: Uint8Array, offset: number): void {
+  if (end - start > SHORT_BYTES) target.set(source.subarray(start, end), offset);
+  else for (let i = start; i < end; i++) target[offset + i - start] = source[i] as number;
 }

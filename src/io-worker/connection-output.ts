@@ -9,20 +9,20 @@ const WRITE_BYTES = 256 * 1024;
 /** One connection writes at most this often in a turn, if the kernel takes it all. */
 const WRITES_PER_TURN = 4;
 
-/** Own frames (hello, pongs) that may wait. */
+/** From so much of the codec's own on (hello, pongs, heartbeats), nothing is added to it. */
 const MAX_OWN_BYTES = 16 * 1024;
 
 /** What an output tells its connection. */
 export interface OutputOwner {
   /** Call `flush` at the end of the turn. */
   onOutput(): void;
-  /** The kernel has taken that much, `own` of it this side's own frames. */
+  /** The kernel has taken that much, `own` of it the codec's own. */
   onSent(bytes: number, own: number): void;
   /** All that had been appended when `notifyFlushed` was called for the lane is with the kernel. */
   onFlushed(lane: EventLane): void;
 }
 
-/** The way from the command ring to the socket: gathers what a turn brings, writes it at once, and knows how far it came. */
+/** The way to the socket: gathers what a turn brings, writes it at once, and knows how far it came. */
 export class ConnectionOutput {
   readonly #socket: PlainSocket;
   readonly #owner: OutputOwner;
@@ -33,13 +33,10 @@ export class ConnectionOutput {
   /** All bytes ever appended, and of those all that the kernel has. */
   #appended = 0;
   #written = 0;
-  /** Bytes of this side's own frames that the kernel does not have. */
+  /** Bytes of the codec's own that the kernel does not have. */
   #ownBytes = 0;
   /** Who asked for it is told when `#written` gets to `at`; in this order. One for each lane at most. */
   #flushes: { readonly lane: EventLane; readonly at: number }[] = [];
-  /** Pieces of messages that are longer than a record, by the lane that they come from. */
-  readonly #parts = new Map<EventLane, Buffer[]>();
-  #partBytes = 0;
   #finishing = false;
   #finished = false;
 
@@ -56,7 +53,7 @@ export class ConnectionOutput {
 
   /** Bytes that senders were charged for and that the kernel does not have. */
   get unwritten(): number {
-    return this.#appended - this.#written - this.#ownBytes + this.#partBytes;
+    return this.#appended - this.#written - this.#ownBytes;
   }
 
   append(memory: SharedMemory, offset: number, length: number): void {
@@ -65,14 +62,24 @@ export class ConnectionOutput {
     this.#owner.onOutput();
   }
 
-  /** Appends a frame of this side's own. False: too many wait already, as when a peer asks and does not read the answers. */
-  appendOwn(frame: Buffer): boolean {
-    if (this.#ownBytes + frame.length > MAX_OWN_BYTES) return false;
-    this.#buffer.appendOwned(frame, true);
-    this.#appended += frame.length;
-    this.#ownBytes += frame.length;
+  /** False: too much of the codec's own waits already, as when a peer asks and does not read the answers. */
+  get hasRoomForOwn(): boolean {
+    return this.#ownBytes < MAX_OWN_BYTES;
+  }
+
+  /** Appends bytes of the codec's own, which no sender was charged for. */
+  appendOwn(bytes: Buffer): void {
+    this.#buffer.appendOwned(bytes, true);
+    this.#appended += bytes.length;
+    this.#ownBytes += bytes.length;
     this.#owner.onOutput();
-    return true;
+  }
+
+  /** Appends bytes that are this side's from now on: they are not copied. */
+  appendOwned(bytes: Buffer): void {
+    this.#buffer.appendOwned(bytes);
+    this.#appended += bytes.length;
+    this.#owner.onOutput();
   }
 
   /** Appends bytes that other connections send, too, and that must not change. */
@@ -82,32 +89,9 @@ export class ConnectionOutput {
     this.#owner.onOutput();
   }
 
-  /** A message that comes in pieces is appended when it is whole, so that those of two threads do not mix. */
-  appendPart(lane: EventLane, memory: SharedMemory, offset: number, length: number, isLast: boolean): void {
-    const piece = Buffer.allocUnsafeSlow(length);
-    memory.copyOut(offset, length, piece, 0);
-    const parts = this.#parts.get(lane) ?? [];
-    parts.push(piece);
-    this.#partBytes += length;
-    this.#parts.set(lane, parts);
-    if (!isLast) return;
-    this.#parts.delete(lane);
-    for (const part of parts) {
-      this.#buffer.appendOwned(part);
-      this.#partBytes -= part.length;
-      this.#appended += part.length;
-    }
-    this.#owner.onOutput();
-  }
-
-  /** The lane's thread has died in the middle of a message. Returns how many bytes of it there were. */
-  dropParts(lane: EventLane): number {
-    let bytes = 0;
-    for (const part of this.#parts.get(lane) ?? []) bytes += part.length;
-    this.#parts.delete(lane);
-    this.#partBytes -= bytes;
+  /** The lane's thread is dead: nobody waits there for anything. */
+  dropFlushes(lane: EventLane): void {
     this.#flushes = this.#flushes.filter((flush) => flush.lane !== lane);
-    return bytes;
   }
 
   /** FIN behind everything that has been appended. */
@@ -167,7 +151,6 @@ export class ConnectionOutput {
   /** Drops what has not been written. The chunks of a write that is under way are not reused: libuv may still read them. */
   clear(): void {
     this.#buffer.clear();
-    this.#parts.clear();
     this.#writing = undefined;
   }
 

@@ -13,9 +13,11 @@ import type {
 import type { ConnectionAddresses } from '../shared/event-record.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import { Acceptor } from './acceptor.js';
+import type { Codec } from './codec.js';
 import { Connector } from './connector.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
+import { loadCodec } from './load-codec.js';
 import { Origin } from './origin.js';
 
 /** What all threads' calls have in common. */
@@ -72,13 +74,16 @@ export class ControlService implements IoWorkerControl {
   listen(request: ListenRequest, seniority: number | undefined): ControlResult<ServerAddress> {
     return settle(async () => {
       const lane = this.#openLane();
+      const codec = await loadCodec(request.connection.codec, request.connection.maxFrameBytes);
+      // Behind all waiting: from here on nobody comes in between.
       const known = this.#loop.origins.get(request.server);
+      if (lane.isRetired) throw threadHasLeft();
       if (this.#parts.closedServers.has(request.server)) throw noSuchServer(request.server);
       if (known?.acceptor !== undefined) {
         known.inform(lane);
         return known.acceptor.listen(request);
       }
-      const origin = Origin.server(request, this.#loop.board);
+      const origin = Origin.server(request, codec, this.#loop.board);
       const acceptor = new Acceptor(this.#loop, origin, this.#parts.reuseReadBuffer);
       origin.inform(lane);
       if (seniority !== undefined) origin.subscribe(lane, seniority);
@@ -132,12 +137,14 @@ export class ControlService implements IoWorkerControl {
 
   connect(request: ConnectRequest): ControlResult<ConnectionId> {
     return settle(async () => {
+      // Before it connects: what the peer sends at once is read at once.
+      const codec = await loadCodec(request.connection.codec, request.connection.maxFrameBytes);
       this.#openLane();
       const connector = new Connector(this.#loop, request, this.#parts.reuseReadBuffer);
       this.#parts.connectors.set(request.attempt, connector);
       this.#attempts.add(connector);
       try {
-        return await connector.connect(() => this.#clientOrigin(request));
+        return await connector.connect(() => this.#clientOrigin(request, codec));
       } finally {
         const origin = this.#loop.origins.get(request.client);
         if (origin?.isUnused === true) this.#loop.origins.delete(request.client);
@@ -177,8 +184,7 @@ export class ControlService implements IoWorkerControl {
 
   #openLane(): EventLane {
     const lane = this.#lane;
-    if (lane === undefined || lane.isRetired)
-      throw new ReactorError('ERR_REACTOR_CLOSED', 'The thread has left the reactor');
+    if (lane === undefined || lane.isRetired) throw threadHasLeft();
     return lane;
   }
 
@@ -199,14 +205,18 @@ export class ControlService implements IoWorkerControl {
     }
   }
 
-  #clientOrigin(request: ConnectRequest): Origin {
+  #clientOrigin(request: ConnectRequest, codec: Codec): Origin {
     const { client: id, connection } = request;
     const known = this.#loop.origins.get(id);
     if (known !== undefined) return known;
-    const origin = Origin.client(id, connection, this.#openLane(), this.#loop.board);
+    const origin = Origin.client(id, connection, codec, this.#openLane(), this.#loop.board);
     this.#loop.origins.set(id, origin);
     return origin;
   }
+}
+
+function threadHasLeft(): ReactorError {
+  return new ReactorError('ERR_REACTOR_CLOSED', 'The thread has left the reactor');
 }
 
 function noSuchServer(id: number): ReactorError {

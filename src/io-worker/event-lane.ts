@@ -1,4 +1,5 @@
 import type { Doorbell } from '../shared/doorbell.js';
+import { PART_HEADER_BYTES, type PartHeader, partOffset } from '../shared/event-record.js';
 import { threadWord } from '../shared/lane.js';
 import type { Ledger } from '../shared/ledger.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
@@ -127,23 +128,27 @@ export class EventLane {
     return this.#publish(kind, offset, end - start, kept);
   }
 
-  /** Like `offer`, with a u32 in front. */
-  offerPrefixed(
+  /** Like `offer`, for the first piece of a message. */
+  offerPart(
     kind: number,
     slot: number,
     generation: number,
-    prefix: number,
+    part: PartHeader,
     bytes: Uint8Array,
     start: number,
     end: number,
     kept?: KeptInput,
   ): boolean {
     if (this.#isClosedToNew()) return false;
-    const offset = this.#events.claim(kind, slot, generation, 4 + end - start);
+    const length = PART_HEADER_BYTES + end - start;
+    const pad = (bytes.byteOffset + start) % 8;
+    const offset = this.#events.claim(kind, slot, generation, length, pad);
     if (offset === -1) return false;
-    this.#events.memory.write(offset >> 2, prefix);
-    this.#events.memory.copyIn(offset + 4, bytes, start, end);
-    return this.#publish(kind, offset, 4 + end - start, kept);
+    const { memory } = this.#events;
+    memory.writeU32(offset + partOffset.LENGTH, part.length);
+    memory.writeU32(offset + partOffset.KIND, part.kind);
+    memory.copyIn(offset + PART_HEADER_BYTES, bytes, start, end);
+    return this.#publish(kind, offset, length, kept);
   }
 
   block(source: BlockedSource): void {

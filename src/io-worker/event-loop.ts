@@ -1,15 +1,14 @@
 import { closeReasonOf } from '../shared/close-reason.js';
 import { commandKind, decodeBroadcast } from '../shared/command-record.js';
-import { type ConnectionTable, codecTrait, MAX_LANES } from '../shared/connection-table.js';
+import { type ConnectionTable, MAX_LANES } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
 import { encodeClose, eventKind } from '../shared/event-record.js';
-import { frameKind, maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { RingConsumer } from '../shared/ring-consumer.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
+import { Broadcast } from './broadcast.js';
 import { ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
-import { encodeFrame } from './frame-codec.js';
 import type { Origin } from './origin.js';
 import { Slots } from './slots.js';
 import type { TcpConnection } from './tcp-connection.js';
@@ -74,6 +73,11 @@ export class EventLoop {
       if (this.#lanes.every((lane) => lane.index !== index)) return index;
     }
     return undefined;
+  }
+
+  /** The lane of that number, if there is one. */
+  lane(index: number): EventLane | undefined {
+    return this.#lanes.find((lane) => lane.index === index);
   }
 
   addLane(lane: EventLane): void {
@@ -281,17 +285,9 @@ export class EventLoop {
     lane.broadcastParts = [];
     const origin = this.origins.get(id);
     if (origin === undefined) return length;
-    const { codec, maxFrameBytes } = origin.settings;
-    const isFramed = codec === codecTrait.FRAME;
-    // A thread that has only the server's id does not know how long a message may be.
-    const isTooLong = isFramed && message.length > maxBodyBytes(maxFrameBytes);
-    const bytes = isFramed ? encodeFrame(frameKind.DATA, message) : message;
+    const broadcast = new Broadcast(message, origin.codec.maxMessageBytes);
     const excepted = new Set(except);
-    for (const connection of origin.connections) {
-      if (excepted.has(connection.id)) continue;
-      if (isTooLong) this.table.noteDropped(connection.slot);
-      else connection.broadcast(bytes);
-    }
-    return Math.max(length, bytes.length * origin.connections.size);
+    for (const connection of origin.connections) if (!excepted.has(connection.id)) connection.broadcast(broadcast);
+    return Math.max(length, broadcast.plainBytes * origin.connections.size);
   }
 }

@@ -1,8 +1,6 @@
-import { eventKind } from '../shared/event-record.js';
+import { eventKind, PART_HEADER_BYTES, type PartHeader, partOffset } from '../shared/event-record.js';
 import type { BlockedSource, EventLane } from './event-lane.js';
-import type { InputKeeper, RetainedInput } from './lane-trail.js';
-
-const NO_PREFIX = -1;
+import type { InputKeeper, KeptInput, RetainedInput } from './lane-trail.js';
 
 /** An event that did not fit into the ring. */
 interface Pending {
@@ -60,7 +58,6 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     this.#owner = owner;
     this.#keeps = keeps;
     this.#skipsParts = midMessage;
-    lane.countConnection(1);
   }
 
   get isBlocked(): boolean {
@@ -74,6 +71,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
 
   /**
    * @param upTo the number of the last message in it
+   * @param isStable the bytes do not change any more
    * @param isSuspect see RetainedInput
    */
   input(
@@ -82,33 +80,28 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     bytes: Uint8Array,
     start: number,
     end: number,
-    prefix: number = NO_PREFIX,
+    part?: PartHeader,
+    isStable = false,
     isSuspect = false,
   ): void {
     if (this.#skipsParts && kind === eventKind.PART) return;
     this.#skipsParts = false;
     const kept = this.#keeps ? { keeper: this, upTo, isSuspect } : undefined;
-    const { lane } = this;
-    const slot = this.#slot;
-    const generation = this.#generation;
-    if (!this.isBlocked) {
-      const fitted =
-        prefix === NO_PREFIX
-          ? lane.offer(kind, slot, generation, bytes, start, end, kept)
-          : lane.offerPrefixed(kind, slot, generation, prefix, bytes, start, end, kept);
-      if (fitted) return;
-    }
-    const header = prefix === NO_PREFIX ? 0 : 4;
-    const payload = Buffer.allocUnsafeSlow(header + end - start);
-    if (header > 0) payload.writeUInt32LE(prefix);
-    payload.set(bytes.subarray(start, end), header);
-    this.#wait({ kind, payload, isInput: true, upTo, isSuspect });
+    if (this.#offer(kind, bytes, start, end, part, kept)) return;
+    this.#wait({ kind, payload: payloadOf(bytes, start, end, part, isStable), isInput: true, upTo, isSuspect });
+  }
+
+  /** Answers to requests are the thread's alone: if it dies, nobody else wants them. */
+  answer(kind: number, bytes: Uint8Array, start: number, end: number, part?: PartHeader, isStable = false): void {
+    if (this.#offer(kind, bytes, start, end, part, undefined)) return;
+    const payload = payloadOf(bytes, start, end, part, isStable);
+    this.#wait({ kind, payload, isInput: false, upTo: 0, isSuspect: false });
   }
 
   /** Hands on what another thread has left unfinished. */
   resume(input: RetainedInput): void {
     const { kind, upTo, payload, isSuspect } = input;
-    this.input(kind, upTo, payload, 0, payload.length, NO_PREFIX, isSuspect);
+    this.input(kind, upTo, payload, 0, payload.length, undefined, true, isSuspect);
   }
 
   retryDelivery(): boolean {
@@ -154,12 +147,44 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     this.#kept = [];
     this.#pending = [];
     this.lane.unblock(this);
-    this.lane.countConnection(-1);
     return unfinished;
+  }
+
+  #offer(
+    kind: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    part: PartHeader | undefined,
+    kept: KeptInput | undefined,
+  ): boolean {
+    if (this.isBlocked) return false;
+    const { lane } = this;
+    return part === undefined
+      ? lane.offer(kind, this.#slot, this.#generation, bytes, start, end, kept)
+      : lane.offerPart(kind, this.#slot, this.#generation, part, bytes, start, end, kept);
   }
 
   #wait(pending: Pending): void {
     this.#pending.push(pending);
     this.lane.block(this);
   }
+}
+
+function payloadOf(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  part: PartHeader | undefined,
+  isStable: boolean,
+): Buffer {
+  if (part === undefined && isStable) return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
+  const header = part === undefined ? 0 : PART_HEADER_BYTES;
+  const payload = Buffer.allocUnsafeSlow(header + end - start);
+  if (part !== undefined) {
+    payload.writeUInt32LE(part.length, partOffset.LENGTH);
+    payload.writeUInt32LE(part.kind, partOffset.KIND);
+  }
+  payload.set(bytes.subarray(start, end), header);
+  return payload;
 }

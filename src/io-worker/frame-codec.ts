@@ -1,20 +1,28 @@
 import {
+  capability,
   FIRST_RESERVED_KIND,
   FIRST_USER_KIND,
   FRAME_HEADER_BYTES,
   FRAME_LENGTH_BYTES,
   FRAME_OVERHEAD_IN_LENGTH,
+  frameFlag,
   frameKind,
   frameOffset,
   HELLO_BODY_BYTES,
   HELLO_VERSION,
   helloOffset,
+  isAnswer,
+  laneOfRequest,
   MAX_CONTROL_BODY_BYTES,
+  maxBodyBytes,
+  REQUEST_ID_BYTES,
 } from '../shared/frame-format.js';
 import { READ_BUFFER_BYTES } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { readU32 } from '../shared/shared-memory.js';
-import type { Decoder, DecoderSink } from './codec.js';
+import type { Codec, CodecOutput, ConnectionCodec } from './codec.js';
+import type { ConnectionChannel } from './codec-channel.js';
+import type { Compression } from './compression.js';
 
 /** A data frame up to this length is put together here; a longer one goes on piece by piece, as it arrives. */
 const ASSEMBLE_LIMIT = READ_BUFFER_BYTES;
@@ -22,6 +30,31 @@ const ASSEMBLE_LIMIT = READ_BUFFER_BYTES;
 const FIRST_PARTIAL_BYTES = 512;
 
 const EMPTY = new Uint8Array(0);
+
+/** Codec 'frame': frame-format.ts has the picture. */
+export class FrameCodec implements Codec {
+  readonly maxFrameBytes: number;
+  readonly compression: Compression | undefined;
+  readonly #hello: Buffer;
+
+  /** @param compression what this side offers to its peers */
+  constructor(maxFrameBytes: number, compression?: Compression) {
+    this.maxFrameBytes = maxFrameBytes;
+    this.compression = compression;
+    this.#hello = encodeHello(maxFrameBytes, compression);
+  }
+
+  get maxMessageBytes(): number {
+    return maxBodyBytes(this.maxFrameBytes);
+  }
+
+  open(channel: ConnectionChannel): FrameConnection {
+    const connection = new FrameConnection(channel, this);
+    // The same bytes for all: they do not change.
+    channel.writeOwn((output) => output.write(this.#hello));
+    return connection;
+  }
+}
 
 /** What the bytes that come next are. */
 const state = {
@@ -35,20 +68,35 @@ const state = {
   STREAM: 3,
   /** `#remaining` bytes of a frame that nobody is interested in. */
   SKIP: 4,
+  /** `#inflated` is a whole message and waits for the sink; or it is still being decompressed. */
+  INFLATED: 5,
 } as const;
 type State = (typeof state)[keyof typeof state];
 
+/** What a frame connection needs of its channel. */
+export type FrameChannel = Pick<
+  ConnectionChannel,
+  'frames' | 'answers' | 'message' | 'partFirst' | 'part' | 'ignored' | 'fail' | 'resume' | 'writeOwn'
+>;
+
 /**
- * Decodes codec 'frame' (frame-format.ts has the picture).
+ * One connection with codec 'frame'.
  *
- * The fast way, `#scan`, finds the longest run of whole data frames and passes it on uncut. Everything else (system frames,
- * frames split over reads, long ones, broken ones) is taken a frame at a time in `#special`.
+ * The fast way, `#scan`, finds the longest run of whole frames of the application's and passes it on uncut. Everything else
+ * (system frames, frames split over reads, long ones, compressed ones, broken ones) is taken a frame at a time in `#special`.
  *
- * Memory: a frame that is not whole, up to ASSEMBLE_LIMIT, in a buffer that grows as bytes arrive and not as announced.
+ * Memory: a frame that is not whole, up to ASSEMBLE_LIMIT, or up to the limit if it is compressed, in a buffer that grows as
+ * bytes arrive and not as announced; and one decompressed message.
  */
-export class FrameDecoder implements Decoder {
-  readonly #sink: DecoderSink;
+export class FrameConnection implements ConnectionCodec {
+  readonly #sink: FrameChannel;
   readonly #maxFrameBytes: number;
+  /** What this side has offered. */
+  readonly #compression: Compression | undefined;
+  /** The peer takes LZ4, with the same dictionary. */
+  #compresses = false;
+  #inflated: Buffer | undefined;
+  #inflatedKind = 0;
   #state: State = state.FRAME;
   #partial: Uint8Array = EMPTY;
   #have = 0;
@@ -56,16 +104,46 @@ export class FrameDecoder implements Decoder {
   #greeted = false;
   #failed = false;
 
-  constructor(sink: DecoderSink, maxFrameBytes: number) {
+  constructor(sink: FrameChannel, { maxFrameBytes, compression }: Pick<FrameCodec, 'maxFrameBytes' | 'compression'>) {
     this.#sink = sink;
     this.#maxFrameBytes = maxFrameBytes;
+    this.#compression = compression;
+  }
+
+  get passesThrough(): boolean {
+    return !this.#compresses;
+  }
+
+  get sharedEncoding(): string {
+    return this.#compresses ? 'lz4' : 'plain';
+  }
+
+  /** A compressed message is being decompressed. */
+  get isWaiting(): boolean {
+    return this.#state === state.INFLATED && this.#inflated === undefined && !this.#failed;
+  }
+
+  encode(message: Buffer, output: CodecOutput, kind: number): void | Promise<void> {
+    if (!this.#compresses || this.#compression === undefined) {
+      writeFrame(output, kind, 0, message);
+      return;
+    }
+    const compressed = this.#compression.compress(message);
+    const write = (block: Buffer | undefined): void => {
+      if (block === undefined) writeFrame(output, kind, 0, message);
+      else writeFrame(output, kind, frameFlag.LZ4, block);
+    };
+    if (compressed instanceof Promise) return compressed.then(write);
+    write(compressed);
   }
 
   decode(bytes: Uint8Array, start: number, end: number): number {
     let position = start;
     if (this.#state === state.READY && !this.#deliverPartial()) return position;
+    if (this.#state === state.INFLATED && !this.#deliverInflated()) return position;
     while (position < end && !this.#failed) {
       const before = position;
+      const stateBefore = this.#state;
       switch (this.#state) {
         case state.FRAME:
           position = this.#scan(bytes, position, end);
@@ -81,8 +159,9 @@ export class FrameDecoder implements Decoder {
         default:
           position = this.#pass(position, Math.min(end, position + this.#remaining));
       }
-      // No step forward: the sink is full.
-      if (position === before || this.#state === state.READY) break;
+      // No step forward: the sink is full. Or something has to be done with what came so far.
+      if (position === before && this.#state === stateBefore) break;
+      if (this.#state === state.READY || this.#state === state.INFLATED) break;
     }
     return position;
   }
@@ -91,6 +170,7 @@ export class FrameDecoder implements Decoder {
     switch (this.#state) {
       case state.FRAME:
       case state.READY:
+      case state.INFLATED:
         return undefined;
       case state.STREAM:
       case state.SKIP:
@@ -100,23 +180,33 @@ export class FrameDecoder implements Decoder {
     }
   }
 
-  /** Passes on all whole data frames at the front, and begins with what follows them. */
+  /** Passes on all whole frames at the front that go the same way, and begins with what follows them. */
   #scan(bytes: Uint8Array, start: number, end: number): number {
     const longest = Math.min(this.#maxFrameBytes, READ_BUFFER_BYTES);
     let position = start;
     let count = 0;
+    let lane = NO_LANE;
     while (end - position >= FRAME_HEADER_BYTES) {
       const length = readU32(bytes, position);
-      // Kind DATA and no flags, in one comparison.
-      const plain = bytes[position + frameOffset.KIND] === frameKind.DATA && bytes[position + frameOffset.FLAGS] === 0;
-      if (!plain || length < FRAME_OVERHEAD_IN_LENGTH || length > longest) break;
+      const kind = bytes[position + frameOffset.KIND] as number;
+      if (!isMessage(kind) || bytes[position + frameOffset.FLAGS] !== 0) break;
+      if (length < leastLength(kind) || length > longest) break;
       const next = position + FRAME_LENGTH_BYTES + length;
       if (next > end) break;
+      const route = isAnswer(kind) ? laneOfRequest(readU32(bytes, position + FRAME_HEADER_BYTES)) : NO_LANE;
+      if (route !== lane) {
+        if (count > 0) break;
+        lane = route;
+      }
       position = next;
       count++;
     }
-    if (count > 0) return this.#sink.frames(bytes, start, position, count) ? position : start;
-    return this.#special(bytes, position, end);
+    if (count === 0) return this.#special(bytes, position, end);
+    const taken =
+      lane === NO_LANE
+        ? this.#sink.frames(bytes, start, position, count)
+        : this.#sink.answers(bytes, start, position, lane);
+    return taken ? position : start;
   }
 
   /** Takes the frame at `start`, or as much of it as is there. */
@@ -127,41 +217,108 @@ export class FrameDecoder implements Decoder {
 
     const kind = bytes[start + frameOffset.KIND] as number;
     const total = FRAME_LENGTH_BYTES + readU32(bytes, start);
-    const body = start + FRAME_HEADER_BYTES;
-    if (kind === frameKind.DATA && total > ASSEMBLE_LIMIT) {
+    if (this.#isStreamed(kind, bytes[start + frameOffset.FLAGS] as number, total)) {
+      if (available < headerBytes(kind)) return this.#keep(bytes, start, end);
       const until = Math.min(end, start + total);
-      if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, bytes, body, until)) return start;
+      const body = start + FRAME_HEADER_BYTES;
+      if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, bytes, body, until, kind)) return start;
       return this.#begin(state.STREAM, total, start, until);
     }
-    if (kind === frameKind.DATA || isControl(kind)) {
+    if (isMessage(kind) || isControl(kind)) {
       if (available < total) return this.#keep(bytes, start, end);
       return this.#deliver(bytes, start, start + total) ? start + total : start;
     }
-    this.#sink.ignored(kind);
+    this.#sink.ignored();
     return this.#begin(state.SKIP, total, start, Math.min(end, start + total));
+  }
+
+  /** Compressed ones are put together however long they are: only as a whole can they be decompressed. */
+  #isStreamed(kind: number, flags: number, total: number): boolean {
+    return isMessage(kind) && flags === 0 && total > ASSEMBLE_LIMIT;
   }
 
   /** Passes a whole frame on. */
   #deliver(bytes: Uint8Array, start: number, end: number): boolean {
     const body = start + FRAME_HEADER_BYTES;
-    switch (bytes[start + frameOffset.KIND]) {
-      case frameKind.DATA:
-        return this.#sink.frames(bytes, start, end, 1);
+    const kind = bytes[start + frameOffset.KIND] as number;
+    if (isMessage(kind)) {
+      if (bytes[start + frameOffset.FLAGS] !== 0) return this.#inflate(kind, bytes, body, end);
+      if (!isAnswer(kind)) return this.#sink.frames(bytes, start, end, 1);
+      return this.#sink.answers(bytes, start, end, laneOfRequest(readU32(bytes, body)));
+    }
+    switch (kind) {
       case frameKind.PING:
-        this.#sink.ping(bytes, body, end);
+        this.#answerPing(bytes.slice(body, end));
         return true;
       case frameKind.HELLO:
-        if (this.#greeted) this.#fail('a second hello');
-        else if (end - body < HELLO_BODY_BYTES)
-          this.#fail(`a hello of ${end - body} bytes, at least ${HELLO_BODY_BYTES} are needed`);
-        else if (bytes[body + helloOffset.VERSION] === 0 && bytes[body + helloOffset.VERSION + 1] === 0)
-          this.#fail('a hello of version 0');
-        this.#greeted = true;
+        this.#greet(bytes, body, end);
         return true;
       default:
         // A pong: this version sends no ping, so it answers nothing.
         return true;
     }
+  }
+
+  /** A peer that asks and does not read the answers gets no more of them. */
+  #answerPing(body: Uint8Array): void {
+    this.#sink.writeOwn((output) => output.write(encodeFrame(frameKind.PONG, body)));
+  }
+
+  #greet(bytes: Uint8Array, body: number, end: number): void {
+    if (this.#greeted) this.#fail('a second hello');
+    else if (end - body < HELLO_BODY_BYTES) {
+      this.#fail(`a hello of ${end - body} bytes, at least ${HELLO_BODY_BYTES} are needed`);
+    } else {
+      const hello = Buffer.from(bytes.buffer, bytes.byteOffset + body, end - body);
+      if (hello.readUInt16LE(helloOffset.VERSION) === 0) this.#fail('a hello of version 0');
+      const takesLz4 = (hello.readUInt16LE(helloOffset.CAPABILITIES) & capability.LZ4) !== 0;
+      const isSameDictionary = hello.readUInt32LE(helloOffset.DICTIONARY) === this.#compression?.dictionaryId;
+      this.#compresses = takesLz4 && isSameDictionary;
+    }
+    this.#greeted = true;
+  }
+
+  /** Begins to decompress a message. True: it has been taken. */
+  #inflate(kind: number, bytes: Uint8Array, start: number, end: number): boolean {
+    const block = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
+    this.#inflatedKind = kind;
+    this.#state = state.INFLATED;
+    // What is gathered in `#partial` is nobody else's.
+    const isStable = bytes === this.#partial;
+    const message = this.#compression?.decompress(block, maxBodyBytes(this.#maxFrameBytes), isStable);
+    if (message instanceof Promise) {
+      message.then(
+        (whole) => this.#noteInflated(whole),
+        (error) => this.#noteInflated(error as ReactorError),
+      );
+    } else {
+      this.#takeInflated(message);
+      if (!this.#failed) this.#deliverInflated();
+    }
+    return true;
+  }
+
+  #noteInflated(outcome: Buffer | ReactorError): void {
+    this.#takeInflated(outcome);
+    if (!this.#failed) this.#sink.resume();
+  }
+
+  #takeInflated(outcome: Buffer | ReactorError | undefined): void {
+    if (Buffer.isBuffer(outcome)) {
+      if (outcome.length >= leastLength(this.#inflatedKind) - FRAME_OVERHEAD_IN_LENGTH) this.#inflated = outcome;
+      else this.#fail(`a frame of kind ${this.#inflatedKind} that is too short for its id`);
+      return;
+    }
+    this.#failed = true;
+    if (outcome !== undefined) this.#sink.fail('decompression-failed', outcome);
+  }
+
+  #deliverInflated(): boolean {
+    const message = this.#inflated;
+    if (message === undefined || !this.#sink.message(message, 0, message.length, this.#inflatedKind)) return false;
+    this.#inflated = undefined;
+    this.#state = state.FRAME;
+    return true;
   }
 
   /** Checks as much of the header as is there, so that a bad one is refused before anything is stored for it. */
@@ -179,6 +336,13 @@ export class FrameDecoder implements Decoder {
     if (available <= frameOffset.KIND) return true;
     const kind = bytes[start + frameOffset.KIND] as number;
     if (kind >= FIRST_RESERVED_KIND && kind < FIRST_USER_KIND) return this.#fail(`a frame of the unknown kind ${kind}`);
+    if (isAnswer(kind) || kind === frameKind.REQUEST) {
+      // Of a compressed one that is known when it is decompressed.
+      const flags = available > frameOffset.FLAGS ? bytes[start + frameOffset.FLAGS] : undefined;
+      if (flags === 0 && length < leastLength(kind)) {
+        return this.#fail(`a frame of kind ${kind} that is too short for its id`);
+      }
+    }
     if (isControl(kind) && length - FRAME_OVERHEAD_IN_LENGTH > MAX_CONTROL_BODY_BYTES) {
       return this.#fail(
         `a frame of kind ${kind} with ${length - FRAME_OVERHEAD_IN_LENGTH} bytes, the most is ${MAX_CONTROL_BODY_BYTES}`,
@@ -186,8 +350,10 @@ export class FrameDecoder implements Decoder {
     }
     if (available <= frameOffset.FLAGS) return true;
     const flags = bytes[start + frameOffset.FLAGS] as number;
-    // Bit 0 announces LZ4, which this side has not offered in its hello.
-    if (flags !== 0) return this.#fail(`a frame with the flags 0x${flags.toString(16)}, none were negotiated`);
+    const allowed = this.#compression !== undefined && isMessage(kind) ? frameFlag.LZ4 : 0;
+    if ((flags & ~allowed) !== 0) {
+      return this.#fail(`a frame of kind ${kind} with the flags 0x${flags.toString(16)}, which were not negotiated`);
+    }
     return true;
   }
 
@@ -202,16 +368,23 @@ export class FrameDecoder implements Decoder {
 
     const kind = this.#partial[frameOffset.KIND] as number;
     const total = FRAME_LENGTH_BYTES + readU32(this.#partial, 0);
-    const streamed = kind === frameKind.DATA && total > ASSEMBLE_LIMIT;
-    if (streamed || (kind !== frameKind.DATA && !isControl(kind))) {
-      // Only the header is stored: the rest is treated as if it had come in one piece.
-      const start = position - FRAME_HEADER_BYTES;
-      const until = Math.min(end, start + total);
-      if (streamed) {
-        if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, bytes, position, until)) return position;
-      } else this.#sink.ignored(kind);
+    if (this.#isStreamed(kind, this.#partial[frameOffset.FLAGS] as number, total)) {
+      // Only the header is stored, with the id if there is one: the rest goes on as it comes.
+      const until = Math.min(end, position + headerBytes(kind) - this.#have);
+      this.#append(bytes, position, until);
+      if (this.#have < headerBytes(kind)) return until;
+      const first = this.#partial;
+      if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, first, FRAME_HEADER_BYTES, this.#have, kind)) return until;
+      this.#remaining = total - this.#have;
       this.#dropPartial();
-      return this.#begin(streamed ? state.STREAM : state.SKIP, total, start, until);
+      this.#state = state.STREAM;
+      return until;
+    }
+    if (!isMessage(kind) && !isControl(kind)) {
+      this.#sink.ignored();
+      const start = position - this.#have;
+      this.#dropPartial();
+      return this.#begin(state.SKIP, total, start, Math.min(end, start + total));
     }
     const until = Math.min(end, position + total - this.#have);
     this.#append(bytes, position, until, total);
@@ -223,9 +396,11 @@ export class FrameDecoder implements Decoder {
   }
 
   #deliverPartial(): boolean {
-    if (!this.#deliver(this.#partial, 0, this.#have)) return false;
+    const whole = this.#partial;
+    const length = this.#have;
+    if (!this.#deliver(whole, 0, length)) return false;
     this.#dropPartial();
-    this.#state = state.FRAME;
+    if (this.#state === state.READY) this.#state = state.FRAME;
     return true;
   }
 
@@ -273,23 +448,54 @@ export class FrameDecoder implements Decoder {
   }
 }
 
+/** Instead of a lane: to whoever gets the connection's messages. */
+const NO_LANE = -1;
+
+/** The application's: they may be long, and may be compressed. */
+function isMessage(kind: number): boolean {
+  return kind === frameKind.DATA || (kind >= frameKind.REQUEST && kind <= frameKind.REQUEST_FAILED);
+}
+
+function leastLength(kind: number): number {
+  return kind === frameKind.DATA ? FRAME_OVERHEAD_IN_LENGTH : FRAME_OVERHEAD_IN_LENGTH + REQUEST_ID_BYTES;
+}
+
+/** What must be there of a frame before it can go on in pieces: where an answer goes is in its id. */
+function headerBytes(kind: number): number {
+  return isAnswer(kind) ? FRAME_HEADER_BYTES + REQUEST_ID_BYTES : FRAME_HEADER_BYTES;
+}
+
 function isControl(kind: number): boolean {
   return kind === frameKind.PING || kind === frameKind.PONG || kind === frameKind.HELLO;
 }
 
 /** The first frame of each side. */
-export function encodeHello(maxFrameBytes: number): Buffer {
+function encodeHello(maxFrameBytes: number, compression: Compression | undefined): Buffer {
   const frame = encodeFrame(frameKind.HELLO, Buffer.alloc(HELLO_BODY_BYTES));
-  frame.writeUInt16LE(HELLO_VERSION, FRAME_HEADER_BYTES + helloOffset.VERSION);
-  frame.writeUInt32LE(maxFrameBytes, FRAME_HEADER_BYTES + helloOffset.MAX_FRAME);
+  const body = frame.subarray(FRAME_HEADER_BYTES);
+  body.writeUInt16LE(HELLO_VERSION, helloOffset.VERSION);
+  body.writeUInt16LE(compression === undefined ? 0 : capability.LZ4, helloOffset.CAPABILITIES);
+  body.writeUInt32LE(maxFrameBytes, helloOffset.MAX_FRAME);
+  body.writeUInt32LE(compression?.dictionaryId ?? 0, helloOffset.DICTIONARY);
   return frame;
 }
 
-export function encodeFrame(kind: number, body: Uint8Array): Buffer {
+function encodeFrame(kind: number, body: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + body.length);
-  frame.writeUInt32LE(FRAME_OVERHEAD_IN_LENGTH + body.length, frameOffset.LENGTH);
-  frame[frameOffset.KIND] = kind;
-  frame[frameOffset.FLAGS] = 0;
+  writeHeader(frame, kind, 0, body.length);
   frame.set(body, FRAME_HEADER_BYTES);
   return frame;
+}
+
+function writeFrame(output: CodecOutput, kind: number, flags: number, body: Buffer): void {
+  const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
+  writeHeader(header, kind, flags, body.length);
+  output.write(header);
+  output.write(body);
+}
+
+function writeHeader(frame: Buffer, kind: number, flags: number, bodyBytes: number): void {
+  frame.writeUInt32LE(FRAME_OVERHEAD_IN_LENGTH + bodyBytes, frameOffset.LENGTH);
+  frame[frameOffset.KIND] = kind;
+  frame[frameOffset.FLAGS] = flags;
 }

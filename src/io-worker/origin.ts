@@ -4,6 +4,7 @@ import { eventKind } from '../shared/event-record.js';
 import type { StatusBoard } from '../shared/status-board.js';
 import type { Acceptor } from './acceptor.js';
 import { Audience } from './audience.js';
+import type { Codec } from './codec.js';
 import type { EventLane } from './event-lane.js';
 import type { TcpConnection } from './tcp-connection.js';
 
@@ -13,6 +14,7 @@ const NOTHING: Buffer = Buffer.alloc(0);
 export class Origin {
   readonly id: number;
   readonly settings: ConnectionSettings;
+  readonly codec: Codec;
   readonly audience: Audience;
   readonly connections: Set<TcpConnection> = new Set();
   /** What a server listens with. */
@@ -23,21 +25,28 @@ export class Origin {
   /** Those who wait for a thread to have left. */
   #departures: { readonly lane: EventLane; left: number; readonly resolve: () => void }[] = [];
 
-  private constructor(id: number, settings: ConnectionSettings, audience: Audience, request?: ListenRequest) {
+  private constructor(
+    id: number,
+    settings: ConnectionSettings,
+    codec: Codec,
+    audience: Audience,
+    request?: ListenRequest,
+  ) {
     this.id = id;
     this.settings = settings;
+    this.codec = codec;
     this.audience = audience;
     this.request = request;
   }
 
-  static server(request: ListenRequest, board: StatusBoard): Origin {
+  static server(request: ListenRequest, codec: Codec, board: StatusBoard): Origin {
     const audience = new Audience(request.dispatch, request.orphanTimeoutMs, board);
-    return new Origin(request.server, request.connection, audience, request);
+    return new Origin(request.server, request.connection, codec, audience, request);
   }
 
   /** A client's connections belong to the thread that made them: without it they end. */
-  static client(id: number, settings: ConnectionSettings, lane: EventLane, board: StatusBoard): Origin {
-    const origin = new Origin(id, settings, new Audience('owner', 0, board));
+  static client(id: number, settings: ConnectionSettings, codec: Codec, lane: EventLane, board: StatusBoard): Origin {
+    const origin = new Origin(id, settings, codec, new Audience('owner', 0, board));
     origin.audience.add(lane, 0, origin.connections);
     return origin;
   }

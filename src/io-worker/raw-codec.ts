@@ -1,18 +1,20 @@
-import type { Decoder, DecoderSink } from './codec.js';
+import type { Codec, CodecOutput, ConnectionCodec } from './codec.js';
+import type { ConnectionChannel } from './codec-channel.js';
 
-/** Codec 'raw': chunks as they come. */
-export class RawDecoder implements Decoder {
-  readonly #sink: DecoderSink;
+/** The longest single send() without messages. */
+const MAX_RAW_BYTES = 256 * 1024 * 1024;
 
-  constructor(sink: DecoderSink) {
-    this.#sink = sink;
-  }
+/** Codec 'raw': chunks as they come, bytes as they are sent. */
+export class RawCodec implements Codec {
+  readonly maxMessageBytes: number = MAX_RAW_BYTES;
 
-  decode(bytes: Uint8Array, start: number, end: number): number {
-    return start === end || this.#sink.chunk(bytes, start, end) ? end : start;
-  }
-
-  incomplete(): undefined {
-    return undefined;
+  open(channel: ConnectionChannel): ConnectionCodec {
+    return {
+      passesThrough: true,
+      sharedEncoding: 'raw',
+      decode: (bytes, start, end) => (start === end || channel.chunk(bytes, start, end) ? end : start),
+      incomplete: () => undefined,
+      encode: (message: Buffer, output: CodecOutput) => output.write(message),
+    };
   }
 }

@@ -1,20 +1,20 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import { connectionId } from '../shared/connection-id.js';
-import { codecTrait, slotState } from '../shared/connection-table.js';
+import { framing, slotState } from '../shared/connection-table.js';
 import { type ConnectionAddresses, encodeClose, eventKind } from '../shared/event-record.js';
-import { frameKind, maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import { boardCounter } from '../shared/status-board.js';
-import type { Decoder, DecoderSink } from './codec.js';
+import { type Broadcast, EACH_FOR_ITSELF } from './broadcast.js';
+import type { CodecOutput, ConnectionCodec } from './codec.js';
+import { type ChannelOwner, ConnectionChannel } from './codec-channel.js';
+import { ConnectionEncoder, type EncoderOwner } from './connection-encoder.js';
 import { ConnectionInput, type InputOwner } from './connection-input.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
-import { encodeFrame, encodeHello, FrameDecoder } from './frame-codec.js';
 import type { Origin } from './origin.js';
 import type { PlainSocket, SocketListener } from './plain-socket.js';
-import { RawDecoder } from './raw-codec.js';
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
@@ -28,18 +28,15 @@ const pauseReason = {
   WITH_LANE: 4,
 } as const;
 
-/** The longest single send() without frames. */
-const MAX_RAW_BYTES = 256 * 1024 * 1024;
-
 /**
  * One connection, from open to close.
  *
  * ```
- *  socket --read--> ConnectionInput (decoder) --> event rings
- *  socket <--write-- ConnectionOutput <-- command rings
+ *  socket --read--> ConnectionInput (codec) --> event rings
+ *  socket <--write-- ConnectionOutput <-- ConnectionEncoder (codec) <-- command rings
  * ```
  */
-export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
+export class TcpConnection implements SocketListener, InputOwner, OutputOwner, EncoderOwner, ChannelOwner {
   readonly slot: number;
   readonly generation: number;
   readonly origin: Origin;
@@ -48,6 +45,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
   readonly #loop: EventLoop;
   readonly #socket: PlainSocket;
   readonly #output: ConnectionOutput;
+  readonly #encoder: ConnectionEncoder;
 
   /** Set while the connection is in the event loop's list of those to flush. */
   dirty = false;
@@ -84,8 +82,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     this.generation = at.generation;
     this.addresses = addressesOf(socket);
     this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
+    this.#encoder = new ConnectionEncoder(this.#output, this);
     const about = { addresses: this.addresses, origin: origin.id, attempt, passesOn: origin.audience.passesOn };
-    this.input = new ConnectionInput(at, this, (input) => this.#makeDecoder(input), about);
+    this.input = new ConnectionInput(at, this, about);
   }
 
   /**
@@ -94,9 +93,15 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
    * @returns undefined if the connection table is full
    */
   static open(loop: EventLoop, socket: PlainSocket, origin: Origin, attempt: number): TcpConnection | undefined {
-    const { settings } = origin;
-    const maxMessageBytes = settings.codec === codecTrait.FRAME ? maxBodyBytes(settings.maxFrameBytes) : MAX_RAW_BYTES;
-    const at = loop.slots.open({ ...settings, maxMessageBytes });
+    const { settings, codec } = origin;
+    const { type } = settings.codec;
+    const at = loop.slots.open({
+      ...settings,
+      maxMessageBytes: codec.maxMessageBytes,
+      framing: type === 'raw' ? framing.BYTES : framing.MESSAGES,
+      exactLength: type === 'fixed',
+      hasRequests: type === 'frame',
+    });
     if (at === undefined) return undefined;
     const connection = new TcpConnection(loop, socket, origin, at, attempt);
     loop.slots.put(at.slot, connection);
@@ -112,8 +117,8 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     return this.#closed;
   }
 
-  get #isFramed(): boolean {
-    return this.origin.settings.codec === codecTrait.FRAME;
+  get role(): 'server' | 'client' {
+    return this.origin.isServer ? 'server' : 'client';
   }
 
   #start(): void {
@@ -123,9 +128,21 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     this.#socket.pause();
     this.origin.connections.add(this);
     this.#loop.board.count(boardCounter.OPEN);
-    if (this.#isFramed) this.#output.appendOwn(encodeHello(this.origin.settings.maxFrameBytes));
+    this.#startCodec();
     this.#place();
     this.updateLanePause();
+  }
+
+  #startCodec(): void {
+    let codec: ConnectionCodec;
+    try {
+      codec = this.origin.codec.open(new ConnectionChannel(this, this.input));
+    } catch (error) {
+      this.#codecFailed(error);
+      return;
+    }
+    this.input.start(codec);
+    this.#encoder.start(codec);
   }
 
   /** Finds threads that get its events. Without one, and with nobody to wait for, it ends. */
@@ -155,30 +172,37 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
 
   send(memory: SharedMemory, offset: number, length: number): void {
     if (this.#finishing) this.#discard(length);
-    else this.#output.append(memory, offset, length);
+    else this.#encoder.send(memory, offset, length);
   }
 
   sendPart(lane: EventLane, memory: SharedMemory, offset: number, length: number, isLast: boolean): void {
     if (this.#finishing) this.#discard(length);
     else {
       lane.involved.add(this);
-      this.#output.appendPart(lane, memory, offset, length, isLast);
+      this.#encoder.sendPart(lane, memory, offset, length, isLast);
     }
   }
 
-  /** What was decided for many connections at once: charged here, since no thread has. */
-  broadcast(bytes: Buffer): void {
+  /** One message for many connections: charged here, since no thread has. */
+  broadcast(broadcast: Broadcast): void {
     if (this.#finishing || this.#closed) return;
+    const encoded = broadcast.encodedFor(this.#encoder);
     const { table } = this.#loop;
+    if (encoded === undefined) {
+      table.noteDropped(this.slot);
+      return;
+    }
+    const bytes = Buffer.isBuffer(encoded) ? encoded.length : broadcast.plainBytes;
     const { overflowLimit, dropOnOverflow } = this.origin.settings;
     const buffered = table.buffered(this.slot);
-    if (buffered > 0 && buffered + bytes.length > overflowLimit) {
+    if (buffered > 0 && buffered + bytes > overflowLimit) {
       if (dropOnOverflow) table.noteDropped(this.slot);
       else this.#close('backpressure', undefined);
       return;
     }
-    table.charge(this.slot, bytes.length);
-    this.#output.appendShared(bytes);
+    table.charge(this.slot, bytes);
+    if (encoded === EACH_FOR_ITSELF) this.#encoder.sendMessage(broadcast.copy(), bytes);
+    else this.#encoder.sendShared(encoded, bytes);
   }
 
   /** FIN behind what was sent; the connection closes when both sides are done, or when nothing moves any more. */
@@ -190,7 +214,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     // The connection ends with the peer's FIN, which a paused socket would never see. The app side bounds what comes before.
     this.#pausedBy.clear();
     this.#setPause(pauseReason.BY_APP, false);
-    this.#output.finish();
+    this.#encoder.finish();
     this.#watchShutdown(this.#progress());
   }
 
@@ -224,7 +248,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
 
   notifyFlushed(lane: EventLane): void {
     this.watch(lane);
-    if (!this.#closed) this.#output.notifyFlushed(lane);
+    if (!this.#closed) this.#encoder.notifyFlushed(lane);
   }
 
   watch(lane: EventLane): void {
@@ -248,7 +272,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
 
   /** A thread is dead: what it had begun to send is dropped, what it has not finished goes to another one. */
   laneDied(lane: EventLane): void {
-    const bytes = this.#output.dropParts(lane);
+    const bytes = this.#encoder.dropParts(lane);
     if (bytes > 0) this.uncharge(bytes);
     this.#watchers.delete(lane);
     this.setPausedBy(lane, false);
@@ -270,7 +294,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
 
   /** No thread gets its events, and none will. What has been sent leaves first. */
   orphan(): void {
-    if (!this.#closed && this.#output.unwritten > 0) {
+    if (!this.#closed && this.#unsent > 0) {
       if (!this.#finishing) this.#reason = 'orphaned';
       this.#windDownAlone('orphaned');
       return;
@@ -349,8 +373,10 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     this.#setPause(pauseReason.BLOCKED, blocked);
   }
 
-  onPing(body: Uint8Array): void {
-    if (!this.#finishing) this.#output.appendOwn(encodeFrame(frameKind.PONG, body));
+  answerLane(index: number): EventLane | undefined {
+    const lane = this.#loop.lane(index);
+    lane?.involved.add(this);
+    return lane;
   }
 
   onIgnored(): void {
@@ -372,6 +398,20 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     if (this.origin.isUnused) this.#loop.origins.delete(this.origin.id);
     this.#loop.slots.free(this.slot);
     this.#loop.forget(this);
+  }
+
+  // ---- the codec's and the encoder's ----
+
+  writeOwn(write: (output: CodecOutput) => void | Promise<void>): boolean {
+    return !this.#finishing && !this.#closed && this.#encoder.writeOwn(write);
+  }
+
+  onEncodeFailed(error: unknown): void {
+    this.#codecFailed(error);
+  }
+
+  #codecFailed(cause: unknown): void {
+    this.#close('protocol-error', new ReactorError('ERR_REACTOR_CODEC_FAILED', 'The codec failed', { cause }));
   }
 
   // ---- the output's ----
@@ -400,8 +440,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     }
   }
 
-  #makeDecoder(sink: DecoderSink): Decoder {
-    return this.#isFramed ? new FrameDecoder(sink, this.origin.settings.maxFrameBytes) : new RawDecoder(sink);
+  /** Bytes that senders were charged for and that the kernel does not have. */
+  get #unsent(): number {
+    return this.#output.unwritten + this.#encoder.waitingBytes;
   }
 
   #discard(bytes: number): void {
@@ -449,7 +490,8 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner {
     // First the state, then what is buffered: a sender adds first and then looks at the state.
     table.setState(this.slot, this.generation, slotState.CLOSED);
     const unsentBytes = Math.max(0, table.buffered(this.slot)) + this.#discarded;
-    table.uncharge(this.slot, this.#output.unwritten);
+    table.uncharge(this.slot, this.#unsent);
+    this.#encoder.close();
     this.#output.clear();
     this.#socket.destroy();
     const { board } = this.#loop;

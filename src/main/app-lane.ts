@@ -1,5 +1,12 @@
-import { decodeClose, decodeOpen, eventKind, PART_LENGTH_BYTES } from '../shared/event-record.js';
-import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES } from '../shared/frame-format.js';
+import {
+  decodeClose,
+  decodeOpen,
+  eventKind,
+  PART_HEADER_BYTES,
+  type PartHeader,
+  partOffset,
+} from '../shared/event-record.js';
+import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES, frameKind, frameOffset } from '../shared/frame-format.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { readU32, SharedMemory } from '../shared/shared-memory.js';
@@ -22,6 +29,10 @@ export interface LaneListener {
   onDrain(slot: number, generation: number): void;
   onFlushed(slot: number, generation: number): void;
   onServerClosed(id: number): void;
+  /** Whole frames that answer requests of this thread. */
+  onAnswers(slot: number, generation: number, frames: Buffer): void;
+  /** A piece of an answer; the first one has a header. */
+  onAnswerPart(slot: number, generation: number, piece: Uint8Array, header?: PartHeader): void;
   /** Before and after events are handled: how far the ring has been given back. */
   onProgress(position: number): void;
 }
@@ -154,7 +165,9 @@ export class AppLane {
     // Before the handler runs, so that a message whose handler throws is not handed out again.
     this.#position = end;
     if (end >= batch.length) this.#batchConnection = undefined;
-    connection.receive(batch.subarray(start + FRAME_HEADER_BYTES, end));
+    const body = batch.subarray(start + FRAME_HEADER_BYTES, end);
+    if (batch[start + frameOffset.KIND] === frameKind.DATA) connection.receive(body);
+    else connection.receiveRequest(body);
     return true;
   }
 
@@ -189,6 +202,17 @@ export class AppLane {
       case eventKind.SERVER_CLOSED:
         this.#listener.onServerClosed(slot);
         break;
+      case eventKind.ANSWERS:
+        this.#listener.onAnswers(slot, generation, this.#copy());
+        break;
+      case eventKind.ANSWER_FIRST: {
+        const record = this.#copy();
+        this.#listener.onAnswerPart(slot, generation, record.subarray(PART_HEADER_BYTES), partHeaderOf(record));
+        break;
+      }
+      case eventKind.ANSWER_PART:
+        this.#listener.onAnswerPart(slot, generation, this.#view());
+        break;
       default: {
         const connection = this.#listener.connectionAt(slot, generation);
         if (connection !== undefined) this.#dispatchInput(kind, connection);
@@ -207,12 +231,12 @@ export class AppLane {
         connection.receive(this.#payload(connection));
         break;
       case eventKind.PART_FIRST: {
-        const payload = this.#copy();
-        connection.receivePart(payload.subarray(PART_LENGTH_BYTES), readU32(payload, 0));
+        const record = this.#copy();
+        connection.receivePart(record.subarray(PART_HEADER_BYTES), partHeaderOf(record));
         break;
       }
       case eventKind.PART:
-        connection.receivePart(this.#events.memory.view(this.#events.offset, this.#events.length));
+        connection.receivePart(this.#view());
         break;
       case eventKind.END:
         connection.receiveEnd();
@@ -230,12 +254,20 @@ export class AppLane {
   }
 
   #payload(connection: TcpConnection): Buffer {
+    return connection.borrows ? this.#view() : this.#copy();
+  }
+
+  #view(): Buffer {
     const { memory, offset, length } = this.#events;
-    return connection.borrows ? memory.view(offset, length) : this.#slab.copy(memory, offset, length);
+    return memory.view(offset, length);
   }
 
   #copy(): Buffer {
     const { memory, offset, length } = this.#events;
     return this.#slab.copy(memory, offset, length);
   }
+}
+
+function partHeaderOf(record: Buffer): PartHeader {
+  return { length: readU32(record, partOffset.LENGTH), kind: readU32(record, partOffset.KIND) };
 }

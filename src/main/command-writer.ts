@@ -2,7 +2,13 @@ import { type CloseReason, closeReasonCode } from '../shared/close-reason.js';
 import { type CommandKind, commandKind, encodeBroadcast, REASON_BYTES } from '../shared/command-record.js';
 import { type ConnectionTable, type Credit, NOT_OPEN } from '../shared/connection-table.js';
 import type { Doorbell } from '../shared/doorbell.js';
-import { FRAME_HEADER_BYTES, FRAME_OVERHEAD_IN_LENGTH, frameKind, frameOffset } from '../shared/frame-format.js';
+import {
+  FRAME_HEADER_BYTES,
+  FRAME_OVERHEAD_IN_LENGTH,
+  frameKind,
+  frameOffset,
+  REQUEST_ID_BYTES,
+} from '../shared/frame-format.js';
 import type { Ledger } from '../shared/ledger.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { RingProducer } from '../shared/ring-producer.js';
@@ -24,6 +30,21 @@ interface Done {
   readonly slot: number;
   readonly messages: number;
   readonly after: number;
+}
+
+/** What goes in front of a message (frame-format.ts). */
+export interface MessageHeader {
+  readonly bytes: number;
+  readonly kind: number;
+  /** Of a request or an answer. */
+  readonly id: number;
+}
+
+export const NO_HEADER: MessageHeader = { bytes: 0, kind: frameKind.DATA, id: 0 };
+export const DATA_HEADER: MessageHeader = { bytes: FRAME_HEADER_BYTES, kind: frameKind.DATA, id: 0 };
+
+export function headerWithId(kind: number, id: number): MessageHeader {
+  return { bytes: FRAME_HEADER_BYTES + REQUEST_ID_BYTES, kind, id };
 }
 
 const NOTHING = new Uint8Array(0);
@@ -80,8 +101,8 @@ export class CommandWriter {
   }
 
   /**
-   * Sends `length` bytes of a message, with a frame header in front if `framed`, and charges for them. Returns what was
-   * buffered before, or NOT_OPEN: then nothing has been sent.
+   * Sends `length` bytes of a message behind a header, and charges for both. Returns what was buffered before, or NOT_OPEN: then
+   * nothing has been sent.
    */
   send(
     slot: number,
@@ -89,27 +110,30 @@ export class CommandWriter {
     credit: Credit,
     data: Uint8Array | string,
     length: number,
-    framed: boolean,
+    header: MessageHeader,
   ): number {
-    const header = framed ? FRAME_HEADER_BYTES : 0;
-    const bytes = header + length;
+    const bytes = header.bytes + length;
     if (this.#isRetired) return NOT_OPEN;
     // In a thread that does not yield nobody else does it.
     if (this.#waiting.length > 0) this.retry();
-    const offset = this.#waiting.length > 0 ? -1 : this.#place(slot, generation, data, bytes, header);
+    const offset = this.#waiting.length > 0 ? -1 : this.#place(slot, generation, data, bytes, header.bytes);
     if (offset === -1) {
       const payload = Buffer.allocUnsafeSlow(bytes);
-      if (framed) writeFrameHeader(payload, length);
-      if (typeof data === 'string') payload.write(data, header);
-      else payload.set(data, header);
+      writeHeader(payload, length, header);
+      if (typeof data === 'string') payload.write(data, header.bytes);
+      else payload.set(data, header.bytes);
       const before = this.#ledger.charge(slot, credit, bytes);
       if (before !== NOT_OPEN) this.#enqueue(commandKind.SEND, slot, generation, payload);
       return before;
     }
     const { memory } = this.#ring;
-    if (framed) memory.writeFrameHeader(offset, length + FRAME_OVERHEAD_IN_LENGTH, frameKind.DATA, 0);
-    if (typeof data === 'string') memory.writeUtf8(offset + header, data, length);
-    else memory.copyIn(offset + header, data, 0, length);
+    if (header.bytes > 0) {
+      const after = header.bytes - FRAME_HEADER_BYTES;
+      memory.writeFrameHeader(offset, after + length + FRAME_OVERHEAD_IN_LENGTH, header.kind, 0);
+      if (after > 0) memory.writeU32(offset + FRAME_HEADER_BYTES, header.id);
+    }
+    if (typeof data === 'string') memory.writeUtf8(offset + header.bytes, data, length);
+    else memory.copyIn(offset + header.bytes, data, 0, length);
     const before = this.#ledger.charge(slot, credit, bytes);
     if (before === NOT_OPEN) {
       this.#ring.cancel();
@@ -353,8 +377,11 @@ function reasonPayload(reason: CloseReason): Uint8Array {
   return payload;
 }
 
-function writeFrameHeader(target: Buffer, length: number): void {
-  target.writeUInt32LE(length + FRAME_OVERHEAD_IN_LENGTH, frameOffset.LENGTH);
-  target[frameOffset.KIND] = frameKind.DATA;
+function writeHeader(target: Buffer, length: number, { bytes, kind, id }: MessageHeader): void {
+  if (bytes === 0) return;
+  const after = bytes - FRAME_HEADER_BYTES;
+  target.writeUInt32LE(after + length + FRAME_OVERHEAD_IN_LENGTH, frameOffset.LENGTH);
+  target[frameOffset.KIND] = kind;
   target[frameOffset.FLAGS] = 0;
+  if (after > 0) target.writeUInt32LE(id, frameOffset.BODY);
 }

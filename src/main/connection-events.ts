@@ -1,4 +1,5 @@
 import type { CloseReason } from '../shared/close-reason.js';
+import type { Reply } from './reply.js';
 
 export interface MessageInfo {
   /** True if a thread that has died may have handled this message, or a part of what it asks for. */
@@ -21,6 +22,8 @@ export interface CloseDetail {
 
 export interface ConnectionEvents {
   message: [data: Buffer, info: MessageInfo];
+  /** The peer has called `request()`: `reply` answers it, now or later. */
+  request: [data: Buffer, reply: Reply];
   /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
   drain: [];
   /** The peer has ended its side: there will be no more messages. */

@@ -5,12 +5,18 @@ import type { ConnectionAddresses } from '../shared/event-record.js';
 import type { Activity } from './app-loop.js';
 import type { CommandWriter } from './command-writer.js';
 import type { CloseDetail, MessageInfo } from './connection-events.js';
+import type { Reply } from './reply.js';
+import type { Requests } from './requests.js';
 import type { TcpConnection } from './tcp-connection.js';
 
 /** The server or client that a connection belongs to; its listeners hear the connection's events, too. */
 export interface ConnectionHost {
   hasMessageListener(): boolean;
   onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
+  /** False: nobody listens for requests. */
+  onRequest(connection: TcpConnection, data: Buffer, reply: Reply): boolean;
+  /** Several threads get each event. */
+  readonly sharesEvents: boolean;
   onDrain(connection: TcpConnection): void;
   /** It is closed; the application hears of it behind the messages that it has still to take: that is `onClose`. */
   onEnded(): void;
@@ -28,6 +34,7 @@ export interface ConnectionContext {
   readonly table: ConnectionTable;
   readonly commands: CommandWriter;
   readonly activity: Activity;
+  readonly requests: Requests;
   /** Has a connection whose events this thread does not get told of DRAIN, FLUSHED and CLOSE. */
   watch(connection: TcpConnection): void;
   /** Tells the connection (`receiveFlushed`) when all that this thread has sent on it by now is with the kernel. */

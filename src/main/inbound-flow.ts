@@ -5,6 +5,8 @@ export interface FlowOwner {
   /** Somebody listens for messages. */
   hasListener(): boolean;
   emitMessage(message: Buffer): void;
+  /** @param inOrder no message that came before it waits any more */
+  emitRequest(request: Buffer, inOrder: boolean): void;
   /**
    * No message is in front of what comes behind the messages: 'end', 'close'. True if there was any of it.
    * @param atWork an iteration has not finished with the last message, and may still want to answer it
@@ -30,6 +32,10 @@ export interface FlowOwner {
 export class InboundFlow {
   readonly #owner: FlowOwner;
   readonly #queue = new InboundQueue();
+  /** Requests that came while nothing was taken. Otherwise they do not wait, not even for messages that nobody takes. */
+  readonly #requests = new InboundQueue();
+  /** Done, but behind something that is not: they count when that is done. */
+  #doneBehind = 0;
   /** What wakes each iteration that is under way. */
   readonly #iterators = new Set<() => void>();
   /** Iterations that wait for the next message; the others are at work on one. */
@@ -108,7 +114,7 @@ export class InboundFlow {
   /** Drops what waits and what comes. */
   cut(): void {
     this.#cut = true;
-    this.#unread += this.#queue.clear();
+    this.#unread += this.#queue.clear() + this.#requests.clear();
     this.#wakeIterators();
   }
 
@@ -118,6 +124,7 @@ export class InboundFlow {
     // Whether the socket is read is up to who comes next.
     this.#paused = false;
     this.#queue.clear();
+    this.#requests.clear();
     this.#wakeIterators();
     this.flow();
   }
@@ -136,9 +143,20 @@ export class InboundFlow {
     this.#messagesDone(1);
   }
 
+  /** The application has done with a request. */
+  requestDone(): void {
+    if (this.#queue.isEmpty && this.#inHand.length === 0) this.#messagesDone(1);
+    else this.#doneBehind++;
+  }
+
+  /** What is done is counted from the front: a request must not stand for a message that still waits, nor the other way round. */
   #messagesDone(count: number): void {
-    this.#owner.onMessagesDone(count);
-    if (!this.#hasKept || !this.#queue.isEmpty) return;
+    if (this.#requests.isEmpty && this.#doneBehind === 0) this.#owner.onMessagesDone(count);
+    else this.#doneBehind += count;
+    if (!this.#queue.isEmpty || !this.#requests.isEmpty || this.#inHand.length > 0) return;
+    if (this.#doneBehind > 0) this.#owner.onMessagesDone(this.#doneBehind);
+    this.#doneBehind = 0;
+    if (!this.#hasKept) return;
     this.#hasKept = false;
     this.#owner.onSettled();
   }
@@ -159,6 +177,26 @@ export class InboundFlow {
     this.#wakeIterators();
   }
 
+  /** Takes a request, which need not be kept (`takesRequests`) or may be. */
+  pushRequest(request: Buffer): void {
+    if (this.#cut) {
+      this.#unread++;
+      return;
+    }
+    if (this.takesRequests) {
+      this.#owner.emitRequest(request, this.#queue.isEmpty);
+      return;
+    }
+    this.#requests.push(request);
+    this.#hasKept = true;
+    this.#updateReading();
+  }
+
+  /** Requests can be taken straight: they need not be copied. */
+  get takesRequests(): boolean {
+    return this.#requests.isEmpty && this.#canTake();
+  }
+
   /** Hands out what waits, as far as the application takes it. */
   flow(): void {
     // A handler that resumes or listens gets here again: the outer call goes on.
@@ -170,6 +208,11 @@ export class InboundFlow {
         const message = this.#queue.shift();
         if (message === undefined) break;
         this.#owner.emitMessage(message);
+      }
+      while (this.#canTake()) {
+        const request = this.#requests.shift();
+        if (request === undefined) break;
+        this.#owner.emitRequest(request, this.#queue.isEmpty);
       }
       this.#updateReading();
       const atWork = this.#idleIterators < this.#iterators.size;
@@ -231,13 +274,17 @@ export class InboundFlow {
   }
 
   #takesMessages(): boolean {
-    if (!this.#started || this.#paused || this.#cut || this.#sealed) return false;
-    return this.#iterators.size === 0 && !this.#isUnheard();
+    return this.#canTake() && this.#iterators.size === 0 && !this.#isUnheard();
+  }
+
+  #canTake(): boolean {
+    return this.#started && !this.#paused && !this.#cut && !this.#sealed && !this.#left;
   }
 
   /** Nothing is in front of 'end' and 'close': no message waits that anybody will take. */
   #isThrough(): boolean {
-    return this.#cut || this.#left || (!this.#paused && (this.#queue.isEmpty || this.#isUnheard()));
+    if (this.#cut || this.#left) return true;
+    return !this.#paused && this.#requests.isEmpty && (this.#queue.isEmpty || this.#isUnheard());
   }
 
   /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */
@@ -255,6 +302,6 @@ export class InboundFlow {
   }
 
   #updateReading(): void {
-    this.#owner.onReading((this.#paused && !this.#awaitsEnd) || this.#queue.isFull);
+    this.#owner.onReading((this.#paused && !this.#awaitsEnd) || this.#queue.isFull || this.#requests.isFull);
   }
 }

@@ -12,7 +12,7 @@ import {
   type LaneWelcome,
 } from '../shared/control-protocol.js';
 import { Doorbell } from '../shared/doorbell.js';
-import type { CloseEvent, OpenEvent } from '../shared/event-record.js';
+import type { CloseEvent, OpenEvent, PartHeader } from '../shared/event-record.js';
 import { Ledger } from '../shared/ledger.js';
 import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
@@ -23,6 +23,7 @@ import { AppLane, type LaneListener } from './app-lane.js';
 import type { AppLoop } from './app-loop.js';
 import { CommandWriter } from './command-writer.js';
 import type { ConnectionContext } from './connection-host.js';
+import { Requests } from './requests.js';
 import { surfaceErrors } from './surface.js';
 import { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
@@ -117,6 +118,7 @@ export class IoLink implements LaneListener {
       table,
       commands,
       activity: owner.loop.activity,
+      requests: new Requests(),
       watch: (connection) => this.#watch(connection),
       flush: (connection) => this.#flush(connection),
       release: (connection) => this.#release(connection),
@@ -282,6 +284,14 @@ export class IoLink implements LaneListener {
 
   onServerClosed(id: number): void {
     this.#owner.onServerClosed(id);
+  }
+
+  onAnswers(slot: number, generation: number, frames: Buffer): void {
+    this.context.requests.answered(connectionId(this.worker, slot, generation), frames);
+  }
+
+  onAnswerPart(slot: number, generation: number, piece: Uint8Array, header?: PartHeader): void {
+    this.context.requests.answeredInPart(connectionId(this.worker, slot, generation), piece, header);
   }
 
   onProgress(position: number): void {

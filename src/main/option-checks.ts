@@ -1,9 +1,22 @@
-import { inspect } from 'node:util';
 import { MAX_SLOTS } from '../shared/connection-id.js';
 import { MAX_LANES } from '../shared/connection-table.js';
 import { MIN_LANE_RING_BYTES } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { MAX_RING_CAPACITY } from '../shared/ring-layout.js';
+import {
+  type Check,
+  type Checks,
+  check,
+  flag,
+  integer,
+  need,
+  nested,
+  oneOf,
+  powerOfTwo,
+  show,
+  text,
+} from './checks.js';
+import { checkCompression, codec, compression } from './codec-checks.js';
 import type {
   BroadcastOptions,
   ClientOptions,
@@ -15,53 +28,23 @@ import type {
   LogicPoolCloseOptions,
   LogicPoolOptions,
   ReactorCloseOptions,
+  RequestOptions,
   SpawnOptions,
   WaitOptions,
 } from './options.js';
-
-/** Says what is allowed if the value is not. `undefined` never gets here: it means the default. */
-type Check = (value: unknown, path: string, call: string) => string | undefined;
-
-type Checks<T> = { readonly [K in keyof Required<T>]: Check };
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const MIB = 1024 * 1024;
 /** As many as there are lanes: more than a thread could reasonably serve. */
 const MAX_SPAWNED_IO_WORKERS = 32;
 
-function integer(min: number, max: number): Check {
-  return (value) =>
-    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
-      ? undefined
-      : `an integer from ${min} to ${max}`;
-}
-
-function powerOfTwo(min: number, max: number): Check {
-  return (value) =>
-    integer(min, max)(value, '', '') === undefined && Number.isInteger(Math.log2(value as number))
-      ? undefined
-      : `a power of two from ${min} to ${max}`;
-}
-
-function oneOf(...allowed: readonly unknown[]): Check {
-  return (value) => (allowed.includes(value) ? undefined : `one of ${allowed.map((one) => inspect(one)).join(', ')}`);
-}
-
-const text: Check = (value) => (typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty');
-const flag: Check = oneOf(true, false);
 const abortSignal: Check = (value) => (value instanceof AbortSignal ? undefined : 'an AbortSignal');
 
-function nested<T>(checks: Checks<T>): Check {
-  return (value, path, call) => {
-    check(call, value, checks, `${path}.`);
-    return undefined;
-  };
-}
-
-const limits: Checks<LimitOptions> = { maxFrameBytes: integer(256, 512 * MIB) };
+const limits: Checks<LimitOptions> = { maxFrameBytes: integer(256, 512 * MIB), maxRequests: integer(1, 1_000_000) };
 
 const connection: Checks<ConnectionOptions> = {
-  codec: oneOf('frame', 'raw'),
+  codec,
+  compression,
   messages: oneOf('copy', 'borrow'),
   highWaterMark: integer(1, 32 * MIB),
   overflow: oneOf('close', 'drop'),
@@ -99,6 +82,7 @@ const connect: Checks<ConnectOptions> = {
 const close: Checks<CloseOptions> = { drainMs: integer(0, DAY_MS) };
 const reactorClose: Checks<ReactorCloseOptions> = { timeoutMs: integer(0, DAY_MS) };
 const wait: Checks<WaitOptions> = { signal: abortSignal };
+const request: Checks<RequestOptions> = { timeoutMs: integer(1, DAY_MS), signal: abortSignal };
 const logicPool: Checks<LogicPoolOptions> = {
   filename: (value) => (value instanceof URL || text(value, '', '') === undefined ? undefined : 'a URL or a path'),
   threads: integer(1, MAX_LANES - 1),
@@ -109,41 +93,6 @@ const broadcast: Checks<BroadcastOptions> = {
     typeof value === 'object' && value !== null ? undefined : 'a connection, or several connections in an iterable',
 };
 
-function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = ''): void {
-  const what = prefix === '' ? 'its options' : `option '${prefix.slice(0, -1)}'`;
-  if (!isPlainObject(options)) {
-    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: ${what} must be an object, got ${show(options)}`);
-  }
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(checks, name)) {
-      const allowed = Object.keys(checks).join(', ');
-      const message = `${call}: there is no option '${prefix}${name}'; there are ${allowed}`;
-      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
-    }
-    if (value === undefined) continue;
-    const allowed = checks[name as keyof T](value, `${prefix}${name}`, call);
-    if (allowed !== undefined) {
-      const message = `${call}: option '${prefix}${name}' must be ${allowed}, got ${show(value)}`;
-      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
-    }
-  }
-}
-
-/** An AbortSignal, a Map and the like are objects, and would pass for options that say nothing. */
-function isPlainObject(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  return !(Symbol.toStringTag in value);
-}
-
-function show(value: unknown): string {
-  return inspect(value, { depth: 0, maxStringLength: 60 });
-}
-
-function need(call: string, options: object, name: string): void {
-  if ((options as Record<string, unknown>)[name] !== undefined) return;
-  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: option '${name}' is missing`);
-}
-
 // Each throws ERR_REACTOR_INVALID_OPTION, before anything has been started.
 
 export function checkSpawn(options: SpawnOptions): void {
@@ -152,11 +101,13 @@ export function checkSpawn(options: SpawnOptions): void {
 
 export function checkListen(options: ListenOptions): void {
   check('listen()', options, listen);
+  checkCompression('listen()', options);
   need('listen()', options, 'port');
 }
 
 export function checkClient(options: ClientOptions): void {
   check('client()', options, connection);
+  checkCompression('client()', options);
 }
 
 export function checkConnect(options: ConnectOptions): void {
@@ -167,6 +118,7 @@ export function checkConnect(options: ConnectOptions): void {
 /** `reactor.connect()` takes a client's options and a connect's in one. */
 export function checkShorthandConnect(options: ConnectOptions & ClientOptions): void {
   check('connect()', options, { ...connection, ...connect });
+  checkCompression('connect()', options);
   need('connect()', options, 'port');
 }
 
@@ -202,6 +154,10 @@ export function checkPoll(timeoutMs: unknown): void {
   if (typeof timeoutMs === 'number' && timeoutMs >= 0) return;
   const message = `pollSync() takes a number of milliseconds, 0 or more, got ${show(timeoutMs)}`;
   throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
+}
+
+export function checkRequest(options: RequestOptions): void {
+  check('request()', options, request);
 }
 
 export function checkWait(call: string, options: WaitOptions): void {

@@ -1,19 +1,16 @@
-import { codecTrait } from '../shared/connection-table.js';
 import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import { DEFAULT_MAX_FRAME_BYTES } from '../shared/frame-format.js';
+import { type Codec, type CompressionOptions, codecSettings } from './codec-options.js';
 import type { TcpConnection } from './tcp-connection.js';
-
-/**
- * How bytes become messages.
- * - `'frame'`: messages with a length in front; docs/wire-format.md has the picture.
- * - `'raw'`: chunks as they come.
- */
-export type Codec = 'frame' | 'raw';
 
 /** What a connection is set up with, whichever side opened it. */
 export interface ConnectionOptions {
   /** Default `'frame'`. */
   codec?: Codec;
+  /**
+   * Compresses messages with LZ4, each for itself, towards peers that have the same option. Codec 'frame' only. Default false.
+   */
+  compression?: boolean | CompressionOptions;
   /**
    * `'copy'` (default): each message is the application's to keep. It is part of a block of up to 256 KiB that stays in
    * memory as long as any message of it is kept.
@@ -52,6 +49,11 @@ export interface LimitOptions {
    * more throws. Default 16 MiB; 256 bytes to 512 MiB.
    */
   maxFrameBytes?: number;
+  /**
+   * Requests that one thread may have waiting for an answer on one connection; `request()` rejects beyond. Default 1,024; 1 to
+   * 1,000,000.
+   */
+  maxRequests?: number;
 }
 
 export interface SpawnOptions {
@@ -122,6 +124,13 @@ export interface ConnectOptions {
   signal?: AbortSignal;
 }
 
+export interface RequestOptions {
+  /** Until the answer must have come. Default 30,000 ms; 1 ms to one day. */
+  timeoutMs?: number;
+  /** Aborts the wait; the peer is not told. */
+  signal?: AbortSignal;
+}
+
 export interface CloseOptions {
   /** How long handlers and output may take before connections are cut. Default 5,000 ms; 0 ms to one day. */
   drainMs?: number;
@@ -158,11 +167,13 @@ export interface WaitOptions {
 
 export const DEFAULT_DRAIN_MS = 5000;
 export const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
+export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
 export const DEFAULT_MAX_CONNECTIONS = 65_536;
 export const DEFAULT_BACKLOG = 4096;
 export const DEFAULT_ORPHAN_TIMEOUT_MS = 30_000;
 export const DEFAULT_STALL_MS = 1000;
 const DEFAULT_HIGH_WATER_MARK = 1024 * 1024;
+const DEFAULT_MAX_REQUESTS = 1024;
 const DEFAULT_SHUTDOWN_TIMEOUT_MS = 30_000;
 const OVERFLOW_FACTOR = 16;
 
@@ -170,8 +181,9 @@ const OVERFLOW_FACTOR = 16;
 export function connectionSettings(options: ConnectionOptions): ConnectionSettings {
   const highWaterMark = options.highWaterMark ?? DEFAULT_HIGH_WATER_MARK;
   return {
-    codec: options.codec === 'raw' ? codecTrait.RAW : codecTrait.FRAME,
+    codec: codecSettings(options.codec, options.compression),
     maxFrameBytes: options.limits?.maxFrameBytes ?? DEFAULT_MAX_FRAME_BYTES,
+    maxRequests: options.limits?.maxRequests ?? DEFAULT_MAX_REQUESTS,
     highWaterMark,
     overflowLimit: OVERFLOW_FACTOR * highWaterMark,
     dropOnOverflow: options.overflow === 'drop',

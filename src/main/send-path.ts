@@ -1,9 +1,14 @@
 import { inspect } from 'node:util';
-import { type Credit, codecTrait, NOT_OPEN, slotState } from '../shared/connection-table.js';
-import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
+import { type Credit, framing, NOT_OPEN, slotState } from '../shared/connection-table.js';
+import { REQUEST_ID_BYTES } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
+import { DATA_HEADER, headerWithId, type MessageHeader, NO_HEADER } from './command-writer.js';
 import type { ConnectionContext } from './connection-host.js';
 import { Waiters } from './waiters.js';
+
+/** What has become of a message. */
+export const sendOutcome = { SENT: 0, SENT_ABOVE_HIGH_WATER: 1, NOT_OPEN: 2, OVERFLOW: 3 } as const;
+export type SendOutcome = (typeof sendOutcome)[keyof typeof sendOutcome];
 
 /**
  * A connection's way to the command ring, under its credit: what may be sent, when there is room again, and when all of it
@@ -21,8 +26,9 @@ export class SendPath {
   readonly #onFlush: () => void;
 
   // Fixed while the connection lives, so that send() need not ask the table each time.
-  readonly #framed: boolean;
+  readonly #header: MessageHeader;
   readonly #maxMessage: number;
+  readonly #exactLength: boolean;
   readonly #highWater: number;
   readonly #overflowLimit: number;
   readonly #credit: Credit;
@@ -49,8 +55,9 @@ export class SendPath {
     this.#onWait = listener.onWait;
     this.#onFlush = listener.onFlush;
     const { table } = context;
-    this.#framed = table.codec(slot) === codecTrait.FRAME;
+    this.#header = table.framing(slot) === framing.BYTES ? NO_HEADER : DATA_HEADER;
     this.#maxMessage = table.maxMessage(slot);
+    this.#exactLength = table.needsExactLength(slot);
     this.#highWater = table.highWater(slot);
     this.#overflowLimit = table.overflowLimit(slot);
     this.#credit = table.credit(slot, generation);
@@ -67,30 +74,43 @@ export class SendPath {
   }
 
   send(data: Uint8Array | string): boolean {
-    const length = messageLength(data);
+    return this.#send('send()', data, this.#header, this.#maxMessage) === sendOutcome.SENT;
+  }
+
+  /** Sends a request, or an answer to one. Throws what `send` does. */
+  sendWithId(call: string, kind: number, id: number, data: Uint8Array | string): SendOutcome {
+    return this.#send(call, data, headerWithId(kind, id), this.#maxMessage - REQUEST_ID_BYTES);
+  }
+
+  #send(call: string, data: Uint8Array | string, header: MessageHeader, most: number): SendOutcome {
+    const length = messageLength(call, data);
     const { table, commands, lane } = this.#context;
     const slot = this.#slot;
     const generation = this.#generation;
-    if (this.#stopped || table.state(slot, generation) !== slotState.OPEN) return false;
-    if (length > this.#maxMessage) {
-      const message = `send(): a message of ${length} bytes; this connection takes ${this.#maxMessage} at most`;
+    if (this.#stopped || table.state(slot, generation) !== slotState.OPEN) return sendOutcome.NOT_OPEN;
+    if (length > most) {
+      const message = `${call}: a message of ${length} bytes; this connection takes ${most} at most`;
       throw new ReactorError('ERR_REACTOR_MESSAGE_TOO_LARGE', message);
     }
-    const bytes = this.#framed ? FRAME_HEADER_BYTES + length : length;
+    if (this.#exactLength && length !== most) {
+      const message = `${call}: a message of ${length} bytes; this connection takes ${most} exactly`;
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
+    }
+    const bytes = header.bytes + length;
     const before = table.buffered(slot);
-    if (bytes === 0) return before <= this.#highWater;
+    if (bytes === 0) return before <= this.#highWater ? sendOutcome.SENT : sendOutcome.SENT_ABOVE_HIGH_WATER;
     // A message longer than the limit itself must be sendable, when nothing else waits.
     if (before > 0 && before + bytes > this.#overflowLimit) {
       this.#overflow();
-      return false;
+      return sendOutcome.OVERFLOW;
     }
-    const charged = commands.send(slot, generation, this.#credit, data, length, this.#framed);
-    if (charged === NOT_OPEN) return false;
-    if (charged + bytes <= this.#highWater) return true;
+    const charged = commands.send(slot, generation, this.#credit, data, length, header);
+    if (charged === NOT_OPEN) return sendOutcome.NOT_OPEN;
+    if (charged + bytes <= this.#highWater) return sendOutcome.SENT;
     this.#drainWanted = true;
     this.#onWait();
     if (!table.awaitDrain(slot, lane)) setImmediate(this.#lookAgain);
-    return false;
+    return sendOutcome.SENT_ABOVE_HIGH_WATER;
   }
 
   /** The io worker was faster than this thread; but this thread may have sent more since. */
@@ -167,9 +187,9 @@ export class SendPath {
   }
 }
 
-function messageLength(data: Uint8Array | string): number {
+function messageLength(call: string, data: Uint8Array | string): number {
   if (typeof data === 'string') return Buffer.byteLength(data);
   if (data instanceof Uint8Array) return data.byteLength;
-  const message = `send() takes a Uint8Array or a string, got ${inspect(data, { depth: 0, maxStringLength: 60 })}`;
+  const message = `${call} takes a Uint8Array or a string, got ${inspect(data, { depth: 0, maxStringLength: 60 })}`;
   throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
 }

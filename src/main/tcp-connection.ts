@@ -3,15 +3,18 @@ import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
 import { type ConnectionCounts, slotState } from '../shared/connection-table.js';
-import type { CloseEvent, ConnectionAddresses } from '../shared/event-record.js';
+import type { CloseEvent, ConnectionAddresses, PartHeader } from '../shared/event-record.js';
+import { frameKind, REQUEST_ID_BYTES, requestId } from '../shared/frame-format.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
+import { readU32 } from '../shared/shared-memory.js';
 import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
 import { InboundFlow } from './inbound-flow.js';
 import { MessageAssembly } from './message-assembly.js';
-import { checkWait } from './option-checks.js';
-import type { WaitOptions } from './options.js';
-import { SendPath } from './send-path.js';
+import { checkRequest, checkWait } from './option-checks.js';
+import { DEFAULT_REQUEST_TIMEOUT_MS, type RequestOptions, type WaitOptions } from './options.js';
+import { makeReply, type Reply } from './reply.js';
+import { SendPath, sendOutcome } from './send-path.js';
 import { throwIfAborted } from './waiters.js';
 
 const NO_COUNTS: ConnectionCounts = Object.freeze({
@@ -24,6 +27,9 @@ const NO_COUNTS: ConnectionCounts = Object.freeze({
 
 const FRESH: MessageInfo = Object.freeze({ redelivered: false });
 const REDELIVERED: MessageInfo = Object.freeze({ redelivered: true });
+
+/** So long the end of a connection waits for requests to be answered: a handler may have forgotten one. */
+const UNANSWERED_MS = 30_000;
 
 /** Reasons that end an iteration quietly: one of the two sides meant it. */
 const ORDERLY: ReadonlySet<CloseReason> = new Set([
@@ -60,7 +66,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   #destroyed = false;
 
   readonly #flow: InboundFlow;
-  #assembly: MessageAssembly | undefined;
+  #assembly: { readonly kind: number; readonly message: MessageAssembly } | undefined;
+  /** Requests of the peer's that have been handed out and not answered. */
+  #unanswered = 0;
+  #unansweredTimer: NodeJS.Timeout | undefined;
   #readingStopped = false;
   #windDown = false;
   /** So many of the next messages come again, after the death of the thread that got them before. */
@@ -197,6 +206,48 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /**
+   * Asks the peer something, and resolves with its answer. Any number of requests may be under way at once (`limits.maxRequests`),
+   * from any thread; the answers may come in any order. Codec 'frame'. The longest request is 6 bytes shorter than
+   * `limits.maxFrameBytes`.
+   *
+   * Rejects with ERR_REACTOR_REQUEST_TIMEOUT after `timeoutMs`, ERR_REACTOR_ABORTED on `signal`, ERR_REACTOR_REQUEST_FAILED if the peer
+   * says so (also when it has no 'request' listener), ERR_REACTOR_CONNECTION_CLOSED as soon as the connection closes or the peer
+   * ends, ERR_REACTOR_TOO_MANY_REQUESTS, ERR_REACTOR_OVERFLOW (`overflow: 'drop'`), ERR_REACTOR_UNSUPPORTED,
+   * ERR_REACTOR_INVALID_OPTION, and with what `send()` throws. Thread: any.
+   */
+  async request(data: Uint8Array | string, options: RequestOptions = {}): Promise<Buffer> {
+    checkRequest(options);
+    const { timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS, signal } = options;
+    throwIfAborted(signal);
+    const { slot } = this;
+    const { table, requests, lane } = this.#context;
+    if (this.state !== 'open') throw this.#closedError('request()');
+    if (!table.hasRequests(slot)) {
+      throw new ReactorError('ERR_REACTOR_UNSUPPORTED', "request(): only codec 'frame' carries requests");
+    }
+    if (this.#end !== 'open') throw this.#peerEndedError();
+    const limits = { timeoutMs, signal, most: table.maxRequests(slot) };
+    return this.#awaited(() =>
+      requests.ask(
+        this.id,
+        limits,
+        () => requestId(lane, table.nextRequest(slot)),
+        (id) => this.#sendRequest(id, data),
+      ),
+    );
+  }
+
+  #sendRequest(id: number, data: Uint8Array | string): void {
+    // Before it leaves: it may be answered by a close.
+    this.#watch();
+    const outcome = this.#sending.sendWithId('request()', frameKind.REQUEST, id, data);
+    if (outcome === sendOutcome.NOT_OPEN) throw this.#closedError('request()');
+    if (outcome === sendOutcome.OVERFLOW) {
+      throw new ReactorError('ERR_REACTOR_OVERFLOW', 'request(): the overflow limit of the connection is reached');
+    }
+  }
+
+  /**
    * Resolves when everything that this thread has sent so far is with the kernel. Rejects with
    * ERR_REACTOR_CONNECTION_CLOSED if the connection closes first, ERR_REACTOR_ABORTED on `signal`. Thread: any.
    */
@@ -295,19 +346,27 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#flow.push(this.#borrows && !this.#flow.isDirect ? Buffer.from(message) : message);
   }
 
-  /** @internal @param length the whole message's, with its first piece */
-  receivePart(piece: Uint8Array, length?: number): void {
+  /** @internal @param request its id, then what the peer wants to know */
+  receiveRequest(request: Buffer): void {
+    this.#flow.pushRequest(this.#borrows && !this.#flow.takesRequests ? Buffer.from(request) : request);
+  }
+
+  /** @internal @param header with the first piece */
+  receivePart(piece: Uint8Array, header?: PartHeader): void {
     this.#flow.noteKept();
-    if (length !== undefined) this.#assembly = new MessageAssembly(length);
-    const message = this.#assembly?.add(piece);
-    if (message === undefined) return;
+    if (header !== undefined) this.#assembly = { kind: header.kind, message: new MessageAssembly(header.length) };
+    const begun = this.#assembly;
+    const message = begun?.message.add(piece);
+    if (begun === undefined || message === undefined) return;
     this.#assembly = undefined;
-    this.receive(message);
+    if (begun.kind === frameKind.DATA) this.receive(message);
+    else this.receiveRequest(message);
   }
 
   /** @internal */
   receiveEnd(): void {
     this.#end = 'received';
+    this.#context.requests.close(this.id, this.#peerEndedError());
     this.#flow.flow();
   }
 
@@ -346,6 +405,9 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     if (!this.#receives) this.#flow.cut();
     this.#assembly = undefined;
     this.#sending.close(this.#closedError('flush()'));
+    this.#context.requests.close(this.id, this.#closedError('request()'));
+    clearTimeout(this.#unansweredTimer);
+    this.#unanswered = 0;
     this.#host?.onEnded();
     this.#flow.flow();
   }
@@ -386,6 +448,52 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** @internal */
+  emitRequest(request: Buffer, inOrder: boolean): void {
+    // Out of order nobody can tell whether it comes again; then one too many counts as such.
+    if (this.#redeliveries > 0 && inOrder) this.#redeliveries--;
+    const id = readU32(request, 0);
+    const data = request.subarray(REQUEST_ID_BYTES);
+    const reply = makeReply(
+      (call, kind, answer) => this.#sending.sendWithId(call, kind, id, answer),
+      () => this.#answered(),
+    );
+    this.#unanswered++;
+    const { activity } = this.#context;
+    activity.handlers++;
+    let threw = true;
+    try {
+      const isHeard = this.#host?.onRequest(this, data, reply) ?? false;
+      if (!this.emit('request', data, reply) && !isHeard) this.#refuse(reply);
+      threw = false;
+    } finally {
+      activity.handlers--;
+      if (threw && !reply.isAnswered) reply.fail('The handler of the request failed');
+      this.#flow.requestDone();
+    }
+  }
+
+  /** Nobody listens for requests. Where several threads get each of them, another one may. */
+  #refuse(reply: Reply): void {
+    if (this.#host?.sharesEvents === true) this.#answered();
+    else reply.fail("There is no 'request' handler");
+  }
+
+  /** What comes behind the requests waits for them to be answered. */
+  #answered(): void {
+    if (this.#unanswered === 0) return;
+    this.#unanswered--;
+    if (this.#unanswered > 0 || this.#unansweredTimer === undefined) return;
+    this.#giveUpUnanswered();
+  }
+
+  readonly #giveUpUnanswered = (): void => {
+    clearTimeout(this.#unansweredTimer);
+    this.#unansweredTimer = undefined;
+    this.#unanswered = 0;
+    this.#flow.flow();
+  };
+
+  /** @internal */
   onMessagesDone(count: number): void {
     if (this.#receives && !this.#closeEmitted) this.#context.commands.noteDone(this.slot, count);
   }
@@ -408,6 +516,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
       return true;
     }
     const closed = this.#closeEvent !== undefined;
+    const isWaitedFor = (this.#windDown || this.#end === 'received') && !this.#sending.isStopped && !closed;
+    if (isWaitedFor && this.#unanswered > 0) {
+      this.#unansweredTimer ??= setTimeout(this.#giveUpUnanswered, UNANSWERED_MS).unref();
+      return false;
+    }
     if (this.#windDown && !atWork) {
       this.#windDown = false;
       this.#shutdown('server-close');
@@ -481,7 +594,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#host?.onReleased(this);
     this.#host = undefined;
     this.#readingStopped = false;
-    if (this.listenerCount('close') > 0 || this.#sending.isAwaited) this.#watch();
+    const isWaiting = this.#sending.isAwaited || this.#context.requests.isWaiting(this.id);
+    if (this.listenerCount('close') > 0 || isWaiting) this.#watch();
   }
 
   /** A thread whose only business is to send stays alive until it knows. */
@@ -495,6 +609,13 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#context.commands.shutdown(this.slot, this.generation, reason);
     this.#readingStopped = false;
     this.#flow.awaitEnd();
+  }
+
+  #peerEndedError(): ReactorError {
+    return new ReactorError(
+      'ERR_REACTOR_CONNECTION_CLOSED',
+      'request(): the peer has ended its side: it answers no more',
+    );
   }
 
   #closedError(what: string): ReactorError {

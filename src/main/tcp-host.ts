@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
 import type { CloseOptions } from './options.js';
+import type { Reply } from './reply.js';
 import { surfaceErrors } from './surface.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { Waiters } from './waiters.js';
@@ -11,6 +12,8 @@ import { Waiters } from './waiters.js';
 export interface HostEvents {
   connection: [connection: TcpConnection, info: ConnectionInfo];
   message: [connection: TcpConnection, data: Buffer, info: MessageInfo];
+  /** The peer has called `request()`: `reply` answers it, now or later. */
+  request: [connection: TcpConnection, data: Buffer, reply: Reply];
   /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
   drain: [connection: TcpConnection];
   /** Always a connection's last event. */
@@ -56,6 +59,16 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** @internal */
   onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void {
     this.emit('message', connection, data, info);
+  }
+
+  /** @internal */
+  onRequest(connection: TcpConnection, data: Buffer, reply: Reply): boolean {
+    return this.emit('request', connection, data, reply);
+  }
+
+  /** @internal */
+  get sharesEvents(): boolean {
+    return false;
   }
 
   /** @internal */

@@ -1,5 +1,4 @@
 import { inspect } from 'node:util';
-import { codecTrait } from '../shared/connection-table.js';
 import type { ListenRequest, ServerAddress, ServerDescription } from '../shared/control-protocol.js';
 import { maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
@@ -116,7 +115,7 @@ export class TcpServer extends TcpHost {
     }
     const message = typeof data === 'string' ? Buffer.from(data) : data;
     const { codec, maxFrameBytes } = this.request?.connection ?? {};
-    if (codec === codecTrait.FRAME && maxFrameBytes !== undefined && message.length > maxBodyBytes(maxFrameBytes)) {
+    if (codec?.type === 'frame' && maxFrameBytes !== undefined && message.length > maxBodyBytes(maxFrameBytes)) {
       const most = `${maxBodyBytes(maxFrameBytes)} at most`;
       throw new ReactorError(
         'ERR_REACTOR_MESSAGE_TOO_LARGE',
@@ -161,6 +160,11 @@ export class TcpServer extends TcpHost {
     this.#subscribed = false;
     this.#closing ??= Promise.resolve();
     this.emit('close');
+  }
+
+  /** @internal */
+  override get sharesEvents(): boolean {
+    return this.request?.dispatch === 'all';
   }
 
   /** @internal It is closed, or about to be. */

@@ -22,6 +22,10 @@ export const closeReasons = [
   'io-worker-crash',
   /** The thread that got its events died or left, and no other one took over in time (`orphanTimeoutMs`). */
   'orphaned',
+  /** What the peer sent cannot be decompressed, or would be longer than `limits.maxFrameBytes`. */
+  'decompression-failed',
+  /** Nothing came from the peer for as long as a heartbeat allows. */
+  'heartbeat-timeout',
 ] as const;
 
 export type CloseReason = (typeof closeReasons)[number];

@@ -11,9 +11,11 @@ import { SharedMemory } from './shared-memory.js';
  *       12  HIGH_WATER      bytes; low water is half of it                         io worker, before the slot opens
  *       16  OVERFLOW        bytes                                                  "
  *       20  MAX_MESSAGE     bytes; the longest message send() may take             "
- *       24  TRAITS          codec | DROP_ON_OVERFLOW | BORROWED | HALF_OPEN        "
+ *       24  TRAITS          framing | DROP_ON_OVERFLOW | BORROWED | ...            "
  *       28  DROPPED         messages dropped by overflow 'drop'                    senders add, io worker adds
  *       32  DONE            messages that the application has done with, wraps     the thread that gets the events
+ *       36  MAX_REQUESTS    that one thread may have waiting for an answer         io worker, before the slot opens
+ *       40  REQUESTS        requests made on it, wraps: no two have the same id    whoever makes one adds
  *       64  LAST_RECEIVED   ms since the epoch, f64                                io worker
  *       72  BYTES_RECEIVED  f64                                                    io worker
  *       80  BYTES_SENT      f64, handed to the kernel                              io worker
@@ -43,6 +45,8 @@ const slotWord = {
   TRAITS: 6,
   DROPPED: 7,
   DONE: 8,
+  MAX_REQUESTS: 9,
+  REQUESTS: 10,
 } as const;
 
 const slotDouble = { LAST_RECEIVED: 8, BYTES_RECEIVED: 9, BYTES_SENT: 10, MESSAGES_RECEIVED: 11 } as const;
@@ -56,18 +60,26 @@ export type SlotState = (typeof slotState)[keyof typeof slotState];
 const STATE_BITS = 3;
 const STATE_MASK = 2 ** STATE_BITS - 1;
 
-export const codecTrait = { FRAME: 0, RAW: 1 } as const;
-export type CodecTrait = (typeof codecTrait)[keyof typeof codecTrait];
-const CODEC_MASK = 0xff;
+/** What is in the records of a connection: frames (frame-format.ts), each a message; or bytes as they are. */
+export const framing = { MESSAGES: 0, BYTES: 1 } as const;
+export type Framing = (typeof framing)[keyof typeof framing];
+const FRAMING_MASK = 0xff;
 const DROP_ON_OVERFLOW: number = 1 << 8;
 const BORROWED: number = 1 << 9;
 const HALF_OPEN: number = 1 << 10;
+/** Every message has exactly MAX_MESSAGE bytes. */
+const EXACT_LENGTH: number = 1 << 11;
+/** The codec carries requests and answers. */
+const REQUESTS: number = 1 << 12;
 
 export interface SlotSettings {
   readonly highWaterMark: number;
   readonly overflowLimit: number;
   readonly maxMessageBytes: number;
-  readonly codec: CodecTrait;
+  readonly maxRequests: number;
+  readonly framing: Framing;
+  readonly exactLength: boolean;
+  readonly hasRequests: boolean;
   readonly dropOnOverflow: boolean;
   readonly borrowed: boolean;
   readonly allowHalfOpen: boolean;
@@ -94,8 +106,15 @@ export interface ConnectionCounts {
   readonly droppedMessages: number;
 }
 
-function traitsOf({ codec, dropOnOverflow, borrowed, allowHalfOpen }: SlotSettings): number {
-  return codec | (dropOnOverflow ? DROP_ON_OVERFLOW : 0) | (borrowed ? BORROWED : 0) | (allowHalfOpen ? HALF_OPEN : 0);
+function traitsOf(settings: SlotSettings): number {
+  return (
+    settings.framing |
+    (settings.dropOnOverflow ? DROP_ON_OVERFLOW : 0) |
+    (settings.borrowed ? BORROWED : 0) |
+    (settings.allowHalfOpen ? HALF_OPEN : 0) |
+    (settings.exactLength ? EXACT_LENGTH : 0) |
+    (settings.hasRequests ? REQUESTS : 0)
+  );
 }
 
 export class ConnectionTable {
@@ -128,9 +147,11 @@ export class ConnectionTable {
     this.memory.store(base + slotWord.OVERFLOW, settings.overflowLimit);
     this.memory.store(base + slotWord.MAX_MESSAGE, settings.maxMessageBytes);
     this.memory.store(base + slotWord.TRAITS, traitsOf(settings));
+    this.memory.store(base + slotWord.MAX_REQUESTS, settings.maxRequests);
     this.memory.store(base + slotWord.DRAIN_WAITERS, 0);
     this.memory.store(base + slotWord.DROPPED, 0);
     this.memory.store(base + slotWord.DONE, 0);
+    this.memory.store(base + slotWord.REQUESTS, 0);
     this.#doubles.fill(0, slot * SLOT_DOUBLES + slotDouble.LAST_RECEIVED, (slot + 1) * SLOT_DOUBLES);
     // Last: from here on senders that know the id find everything else in place.
     this.setState(slot, generation, slotState.OPEN);
@@ -252,8 +273,25 @@ export class ConnectionTable {
     return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & HALF_OPEN) !== 0;
   }
 
-  codec(slot: number): CodecTrait {
-    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & CODEC_MASK) as CodecTrait;
+  framing(slot: number): Framing {
+    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & FRAMING_MASK) as Framing;
+  }
+
+  needsExactLength(slot: number): boolean {
+    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & EXACT_LENGTH) !== 0;
+  }
+
+  hasRequests(slot: number): boolean {
+    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & REQUESTS) !== 0;
+  }
+
+  maxRequests(slot: number): number {
+    return this.memory.load(slot * SLOT_WORDS + slotWord.MAX_REQUESTS);
+  }
+
+  /** A number that no other request of the connection has had for the last 2^32. */
+  nextRequest(slot: number): number {
+    return this.memory.add(slot * SLOT_WORDS + slotWord.REQUESTS, 1);
   }
 
   maxMessage(slot: number): number {

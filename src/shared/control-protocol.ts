@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { CloseReason } from './close-reason.js';
+import type { CodecSettings } from './codec-settings.js';
 import type { ConnectionId } from './connection-id.js';
-import type { CodecTrait } from './connection-table.js';
 import type { ConnectionAddresses } from './event-record.js';
 import type { LaneMemory, LaneSizes } from './lane.js';
 import type { ErrorData } from './reactor-error.js';
@@ -45,8 +45,9 @@ export type ControlResult<T> = Promise<
 >;
 
 export interface ConnectionSettings {
-  readonly codec: CodecTrait;
+  readonly codec: CodecSettings;
   readonly maxFrameBytes: number;
+  readonly maxRequests: number;
   readonly highWaterMark: number;
   readonly overflowLimit: number;
   readonly dropOnOverflow: boolean;

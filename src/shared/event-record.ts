@@ -7,9 +7,9 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  *
  * ```
  *  OPEN           who it is, see below; always a connection's first
- *  MESSAGES       whole data frames (frame-format.ts), one after the other
+ *  MESSAGES       whole data and request frames (frame-format.ts), one after the other
  *  CHUNK          one message: the payload as it is
- *  PART_FIRST     u32 length of a message that needs more than one record, then its first bytes
+ *  PART_FIRST     u32 length of a message that needs more than one record, u32 kind of its frame, then its first bytes
  *  PART           its next bytes; it is complete when as many as announced have come
  *  END            the peer has ended its side; nothing more will be received
  *  WIND_DOWN      the server or the reactor closes: handle what came before, then shut this connection down
@@ -19,6 +19,9 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  *  REDELIVERY     u32 n: another thread has died that may have handled any of the next n messages
  *  LEAVE          nothing more will come: answer RELEASED when you have done with what came
  *  SERVER_CLOSED  the server whose id is in place of the slot is closed
+ *  ANSWERS        whole frames that answer requests of this thread, whoever gets the connection's messages
+ *  ANSWER_FIRST   like PART_FIRST, of an answer
+ *  ANSWER_PART    like PART, of an answer
  * ```
  */
 export const eventKind = {
@@ -35,9 +38,20 @@ export const eventKind = {
   REDELIVERY: 11,
   LEAVE: 12,
   SERVER_CLOSED: 13,
+  ANSWERS: 14,
+  ANSWER_FIRST: 15,
+  ANSWER_PART: 16,
 } as const;
 
-export const PART_LENGTH_BYTES = 4;
+/** In front of the first piece of a message. */
+export interface PartHeader {
+  /** The whole message's, in bytes. */
+  readonly length: number;
+  /** Of its frame. */
+  readonly kind: number;
+}
+export const PART_HEADER_BYTES = 8;
+export const partOffset = { LENGTH: 0, KIND: 4 } as const;
 export const REDELIVERY_BYTES = 4;
 
 /** Both ends of a connection. */

@@ -44,6 +44,39 @@ export const FIRST_RESERVED_KIND = 9;
 /** From here on kinds are the users' own. */
 export const FIRST_USER_KIND = 64;
 
+/**
+ * Request, response and request-failed begin with an id, which the answer repeats:
+ * ```
+ *  6                       10
+ *  +-----------------------+----------------------+
+ *  | id u32                | body ...             |
+ *  +-----------------------+----------------------+
+ *    id = lane of the thread that asks << 27 | running number
+ * ```
+ * The body of request-failed is a text for people.
+ */
+export const REQUEST_ID_BYTES = 4;
+const REQUEST_NUMBER_BITS = 27;
+const REQUEST_NUMBER_MASK: number = 2 ** REQUEST_NUMBER_BITS - 1;
+
+/** The id of a request: its answer comes back to the lane that is in it. */
+export function requestId(lane: number, number: number): number {
+  return ((lane << REQUEST_NUMBER_BITS) | (number & REQUEST_NUMBER_MASK)) >>> 0;
+}
+
+export function laneOfRequest(id: number): number {
+  return id >>> REQUEST_NUMBER_BITS;
+}
+
+export function isAnswer(kind: number): boolean {
+  return kind === frameKind.RESPONSE || kind === frameKind.REQUEST_FAILED;
+}
+
+/** Flags of a frame. */
+export const frameFlag = { LZ4: 1 } as const;
+/** What a hello says that its sender can take. */
+export const capability = { LZ4: 1 } as const;
+
 export const HELLO_VERSION = 1;
 export const HELLO_BODY_BYTES = 16;
 export const helloOffset = { VERSION: 0, CAPABILITIES: 2, MAX_FRAME: 4, HEARTBEAT_MS: 8, DICTIONARY: 12 } as const;

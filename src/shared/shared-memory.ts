@@ -105,12 +105,17 @@ export class SharedMemory {
     return readU32(this.#bytes, offset);
   }
 
-  writeFrameHeader(offset: number, length: number, kind: number, flags: number): void {
+  writeU32(offset: number, value: number): void {
     const bytes = this.#bytes;
-    bytes[offset] = length;
-    bytes[offset + 1] = length >>> 8;
-    bytes[offset + 2] = length >>> 16;
-    bytes[offset + 3] = length >>> 24;
+    bytes[offset] = value;
+    bytes[offset + 1] = value >>> 8;
+    bytes[offset + 2] = value >>> 16;
+    bytes[offset + 3] = value >>> 24;
+  }
+
+  writeFrameHeader(offset: number, length: number, kind: number, flags: number): void {
+    this.writeU32(offset, length);
+    const bytes = this.#bytes;
     bytes[offset + 4] = kind;
     bytes[offset + 5] = flags;
   }

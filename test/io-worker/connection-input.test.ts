@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Decoder, DecoderSink } from '../../src/io-worker/codec.js';
+import type { ConnectionCodec } from '../../src/io-worker/codec.js';
 import { ConnectionInput } from '../../src/io-worker/connection-input.js';
 import type { EventLane } from '../../src/io-worker/event-lane.js';
 import type { KeptInput } from '../../src/io-worker/lane-trail.js';
@@ -60,10 +60,10 @@ class Lane {
 }
 
 /** Each byte is a message; 'E' breaks the rules, 'T' is more than the decoder can bear. */
-class LetterDecoder implements Decoder {
-  readonly #sink: DecoderSink;
+class LetterCodec implements ConnectionCodec {
+  readonly #sink: ConnectionInput;
 
-  constructor(sink: DecoderSink) {
+  constructor(sink: ConnectionInput) {
     this.#sink = sink;
   }
 
@@ -81,6 +81,7 @@ class LetterDecoder implements Decoder {
   }
 
   incomplete(): undefined {}
+  encode(): void {}
 }
 
 describe('ConnectionInput', () => {
@@ -95,8 +96,8 @@ describe('ConnectionInput', () => {
       onMessages: () => undefined,
       onInputEnded: () => void told.push('input ended'),
       onBlocked: (blocked: boolean) => void told.push(blocked ? 'blocked' : 'free'),
-      onPing: () => undefined,
       onIgnored: () => undefined,
+      answerLane: () => undefined,
       onBadInput: (reason: string, error: ReactorError) => void told.push(`${reason} ${error.code}`),
       onOver: () => void told.push('over'),
       messagesDone: () => done,
@@ -109,7 +110,9 @@ describe('ConnectionInput', () => {
       localPort: 2,
     } as const;
     const about = { addresses, origin: 1, attempt: 0, passesOn };
-    return new ConnectionInput({ slot: 3, generation: 1 }, owner, (sink) => new LetterDecoder(sink), about);
+    const input = new ConnectionInput({ slot: 3, generation: 1 }, owner, about);
+    input.start(new LetterCodec(input));
+    return input;
   }
 
   function receive(input: ConnectionInput, letters: string): void {
@@ -308,6 +311,6 @@ describe('ConnectionInput', () => {
     const input = make();
     input.attach(first.asLane);
     receive(input, 'aTb');
-    expect(told).to.deep.equal(['free', 'protocol-error ERR_REACTOR_INTERNAL']);
+    expect(told).to.deep.equal(['free', 'protocol-error ERR_REACTOR_CODEC_FAILED']);
   });
 });

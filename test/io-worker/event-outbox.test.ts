@@ -30,18 +30,19 @@ class Lane {
     return true;
   }
 
-  offerPrefixed(
+  offerPart(
     kind: number,
     slot: number,
     gen: number,
-    prefix: number,
+    part: { length: number; kind: number },
     bytes: Uint8Array,
     start: number,
     end: number,
   ): boolean {
-    const payload = Buffer.alloc(4 + end - start);
-    payload.writeUInt32LE(prefix);
-    payload.set(bytes.subarray(start, end), 4);
+    const payload = Buffer.alloc(8 + end - start);
+    payload.writeUInt32LE(part.length);
+    payload.writeUInt32LE(part.kind, 4);
+    payload.set(bytes.subarray(start, end), 8);
     return this.offer(kind, slot, gen, payload, 0, payload.length);
   }
 
@@ -69,8 +70,8 @@ describe('EventOutbox', () => {
     return new EventOutbox(lane as unknown as EventLane, { slot: 3, generation: 1 }, owner, keeps, midMessage);
   }
 
-  function input(outbox: EventOutbox, text: string, upTo: number, kind: number = MESSAGES, prefix?: number): void {
-    outbox.input(kind, upTo, Buffer.from(text), 0, text.length, prefix);
+  function input(outbox: EventOutbox, text: string, upTo: number, kind: number = MESSAGES): void {
+    outbox.input(kind, upTo, Buffer.from(text), 0, text.length);
   }
 
   function retained(text: string, upTo: number): RetainedInput {
@@ -107,15 +108,15 @@ describe('EventOutbox', () => {
     expect([outbox.isBlocked, unblocked]).to.deep.equal([false, 1]);
   });
 
-  it('copies input that has to wait, with its length in front of a first piece', () => {
+  it('copies input that has to wait, with its length and kind in front of a first piece', () => {
     const outbox = make();
     lane.room = 0;
     const bytes = Buffer.from('piece');
-    outbox.input(PART_FIRST, 1, bytes, 0, 5, 0x61626364);
+    outbox.input(PART_FIRST, 1, bytes, 0, 5, { length: 0x61626364, kind: 0x65666768 });
     bytes.fill(0);
     lane.room = 1;
     outbox.retryDelivery();
-    expect(lane.events).to.deep.equal([`${PART_FIRST} dcbapiece`]);
+    expect(lane.events).to.deep.equal([`${PART_FIRST} dcbahgfepiece`]);
   });
 
   it('skips the rest of a message whose beginning others have got', () => {

@@ -2,13 +2,16 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { Slots } from '../../src/io-worker/slots.js';
 import { MAX_GENERATION } from '../../src/shared/connection-id.js';
-import { ConnectionTable, codecTrait, type SlotSettings, slotState } from '../../src/shared/connection-table.js';
+import { ConnectionTable, framing, type SlotSettings, slotState } from '../../src/shared/connection-table.js';
 
 const settings: SlotSettings = {
   highWaterMark: 1000,
   overflowLimit: 16_000,
   maxMessageBytes: 500,
-  codec: codecTrait.FRAME,
+  framing: framing.MESSAGES,
+  exactLength: false,
+  hasRequests: true,
+  maxRequests: 1024,
   dropOnOverflow: false,
   borrowed: false,
   allowHalfOpen: false,

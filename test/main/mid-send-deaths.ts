@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
-import { ConnectionTable, codecTrait } from '../../src/shared/connection-table.js';
+import { ConnectionTable, framing } from '../../src/shared/connection-table.js';
 import { Ledger } from '../../src/shared/ledger.js';
 import { RingConsumer } from '../../src/shared/ring-consumer.js';
 import { ringBytes } from '../../src/shared/ring-layout.js';
@@ -32,7 +32,10 @@ async function dieOnce(seed: number, afterMs: number): Promise<boolean> {
       highWaterMark: 1024,
       overflowLimit: 16 * 1024,
       maxMessageBytes: 4096,
-      codec: codecTrait.FRAME,
+      framing: framing.MESSAGES,
+      exactLength: false,
+      hasRequests: true,
+      maxRequests: 1024,
       dropOnOverflow: false,
       borrowed: false,
       allowHalfOpen: false,

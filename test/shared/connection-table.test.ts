@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { MAX_GENERATION, MAX_SLOTS } from '../../src/shared/connection-id.js';
 import {
   ConnectionTable,
-  codecTrait,
+  framing,
   MAX_LANES,
   type SlotSettings,
   slotState,
@@ -14,7 +14,10 @@ const settings: SlotSettings = {
   highWaterMark: 1000,
   overflowLimit: 16_000,
   maxMessageBytes: 500,
-  codec: codecTrait.FRAME,
+  framing: framing.MESSAGES,
+  exactLength: false,
+  hasRequests: true,
+  maxRequests: 1024,
   dropOnOverflow: false,
   borrowed: false,
   allowHalfOpen: false,
@@ -96,13 +99,13 @@ describe('ConnectionTable', () => {
         table.lowWater(0),
         table.overflowLimit(0),
         table.maxMessage(0),
-        table.codec(0),
+        table.framing(0),
         table.dropsOnOverflow(0),
       ];
       table.open(0, settings);
-      expect(read()).to.deep.equal([1000, 500, 16_000, 500, codecTrait.FRAME, false]);
-      table.open(0, { ...settings, highWaterMark: 7, codec: codecTrait.RAW, dropOnOverflow: true });
-      expect(read()).to.deep.equal([7, 3, 16_000, 500, codecTrait.RAW, true]);
+      expect(read()).to.deep.equal([1000, 500, 16_000, 500, framing.MESSAGES, false]);
+      table.open(0, { ...settings, highWaterMark: 7, framing: framing.BYTES, dropOnOverflow: true });
+      expect(read()).to.deep.equal([7, 3, 16_000, 500, framing.BYTES, true]);
     });
 
     it('hold the largest values that options allow', () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { ConnectionTable, codecTrait, NOT_OPEN, slotState } from '../../src/shared/connection-table.js';
+import { ConnectionTable, framing, NOT_OPEN, slotState } from '../../src/shared/connection-table.js';
 import { Ledger } from '../../src/shared/ledger.js';
 import { RingConsumer } from '../../src/shared/ring-consumer.js';
 import { RING_DATA_OFFSET } from '../../src/shared/ring-layout.js';
@@ -22,7 +22,10 @@ function open(memory: SharedMemory, buffered: number, slot = SLOT): number {
     highWaterMark: HIGH_WATER,
     overflowLimit: 16 * HIGH_WATER,
     maxMessageBytes: 100,
-    codec: codecTrait.RAW,
+    framing: framing.BYTES,
+    exactLength: false,
+    hasRequests: false,
+    maxRequests: 1024,
     dropOnOverflow: false,
     borrowed: false,
     allowHalfOpen: false,

@@ -1,0 +1,75 @@
+import type { CloseReason } from '../shared/close-reason.js';
+import type { ConnectionAddresses } from '../shared/event-record.js';
+import type { ReactorError } from '../shared/reactor-error.js';
+import type { CodecChannel, CodecOutput } from './codec.js';
+import type { ConnectionInput } from './connection-input.js';
+
+/** What a channel asks of its connection. */
+export interface ChannelOwner {
+  readonly role: 'server' | 'client';
+  readonly addresses: ConnectionAddresses;
+  /** See CodecChannel. */
+  writeOwn(write: (output: CodecOutput) => void | Promise<void>): boolean;
+}
+
+/** A codec's way to its connection. The built-in codecs have more of it than others: whole records, and answers to requests. */
+export class ConnectionChannel implements CodecChannel {
+  readonly #owner: ChannelOwner;
+  readonly #input: ConnectionInput;
+
+  constructor(owner: ChannelOwner, input: ConnectionInput) {
+    this.#owner = owner;
+    this.#input = input;
+  }
+
+  get role(): 'server' | 'client' {
+    return this.#owner.role;
+  }
+
+  get addresses(): ConnectionAddresses {
+    return this.#owner.addresses;
+  }
+
+  message(bytes: Uint8Array, start: number, end: number, kind?: number): boolean {
+    return this.#input.message(bytes, start, end, kind);
+  }
+
+  partFirst(length: number, bytes: Uint8Array, start: number, end: number, kind?: number): boolean {
+    return this.#input.partFirst(length, bytes, start, end, kind);
+  }
+
+  part(bytes: Uint8Array, start: number, end: number): boolean {
+    return this.#input.part(bytes, start, end);
+  }
+
+  /** `count` whole frames lie in `bytes[start, end)`: data and requests. */
+  frames(bytes: Uint8Array, start: number, end: number, count: number): boolean {
+    return this.#input.frames(bytes, start, end, count);
+  }
+
+  /** Whole frames lie in `bytes[start, end)`: answers to requests of the thread that has that lane. */
+  answers(bytes: Uint8Array, start: number, end: number, lane: number): boolean {
+    return this.#input.answers(bytes, start, end, lane);
+  }
+
+  /** `bytes[start, end)` is one message of a connection that has no messages but bytes. */
+  chunk(bytes: Uint8Array, start: number, end: number): boolean {
+    return this.#input.chunk(bytes, start, end);
+  }
+
+  fail(reason: CloseReason, error: ReactorError): void {
+    this.#input.fail(reason, error);
+  }
+
+  ignored(): void {
+    this.#input.ignored();
+  }
+
+  resume(): void {
+    this.#input.resume();
+  }
+
+  writeOwn(write: (output: CodecOutput) => void | Promise<void>): boolean {
+    return this.#owner.writeOwn(write);
+  }
+}

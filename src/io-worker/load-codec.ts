@@ -1,0 +1,35 @@
+import type { CodecSettings } from '../shared/codec-settings.js';
+import type { Codec } from './codec.js';
+import { Compression } from './compression.js';
+import { FixedCodec } from './fixed-codec.js';
+import { FrameCodec } from './frame-codec.js';
+import { LengthFieldCodec } from './length-field-codec.js';
+import { LineCodec } from './line-codec.js';
+import { loadModuleCodec } from './module-codec.js';
+import { RawCodec } from './raw-codec.js';
+import { SimpleReactorCodec } from './simple-reactor-codec.js';
+
+/**
+ * Makes the codec of a server or client; loads what it needs. Rejects with ERR_REACTOR_CODEC_FAILED.
+ * @param maxFrameBytes `limits.maxFrameBytes`
+ */
+export async function loadCodec(settings: CodecSettings, maxFrameBytes: number): Promise<Codec> {
+  switch (settings.type) {
+    case 'frame': {
+      const { compression } = settings;
+      return new FrameCodec(maxFrameBytes, compression === undefined ? undefined : await Compression.load(compression));
+    }
+    case 'raw':
+      return new RawCodec();
+    case 'line':
+      return new LineCodec(settings);
+    case 'length-field':
+      return new LengthFieldCodec({ ...settings, maxFrameBytes });
+    case 'fixed':
+      return new FixedCodec(settings);
+    case 'simple-reactor':
+      return new SimpleReactorCodec({ ...settings, maxFrameBytes });
+    case 'module':
+      return loadModuleCodec(settings, maxFrameBytes);
+  }
+}

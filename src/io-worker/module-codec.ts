@@ -1,0 +1,35 @@
+import { ReactorError } from '../shared/reactor-error.js';
+import type { Codec } from './codec.js';
+
+/** What `export default defineCodec({ create })` gives. */
+interface CodecModule {
+  readonly create: (options: unknown, limits: { readonly maxFrameBytes: number }) => Codec | Promise<Codec>;
+}
+
+/** Loads a codec of the user's. Rejects with ERR_REACTOR_CODEC_FAILED. */
+export async function loadModuleCodec(
+  { url, options }: { readonly url: string; readonly options: unknown },
+  maxFrameBytes: number,
+): Promise<Codec> {
+  let codec: unknown;
+  try {
+    const { default: definition } = (await import(url)) as { default?: unknown };
+    if (!isCodecModule(definition))
+      throw new TypeError('Its default export is not a codec: export default defineCodec({ ... })');
+    codec = await definition.create(options, { maxFrameBytes });
+    if (!isCodec(codec)) throw new TypeError('create() must return an object with maxMessageBytes and open()');
+  } catch (cause) {
+    const message = `The codec ${url} could not be loaded: ${cause instanceof Error ? cause.message : String(cause)}`;
+    throw new ReactorError('ERR_REACTOR_CODEC_FAILED', message, { cause });
+  }
+  return codec;
+}
+
+function isCodecModule(value: unknown): value is CodecModule {
+  return typeof (value as CodecModule | undefined)?.create === 'function';
+}
+
+function isCodec(value: unknown): value is Codec {
+  const { maxMessageBytes, open } = (value ?? {}) as Partial<Codec>;
+  return Number.isInteger(maxMessageBytes) && (maxMessageBytes as number) >= 0 && typeof open === 'function';
+}

@@ -1,0 +1,71 @@
+import { inspect } from 'node:util';
+import { ReactorError } from '../shared/reactor-error.js';
+
+/** Says what is allowed if the value is not. `undefined` never gets here: it means the default. */
+export type Check = (value: unknown, path: string, call: string) => string | undefined;
+
+export type Checks<T> = { readonly [K in keyof Required<T>]: Check };
+
+export function integer(min: number, max: number): Check {
+  return (value) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+      ? undefined
+      : `an integer from ${min} to ${max}`;
+}
+
+export function powerOfTwo(min: number, max: number): Check {
+  return (value) =>
+    integer(min, max)(value, '', '') === undefined && Number.isInteger(Math.log2(value as number))
+      ? undefined
+      : `a power of two from ${min} to ${max}`;
+}
+
+export function oneOf(...allowed: readonly unknown[]): Check {
+  return (value) => (allowed.includes(value) ? undefined : `one of ${allowed.map((one) => inspect(one)).join(', ')}`);
+}
+
+export const text: Check = (value) =>
+  typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty';
+export const flag: Check = oneOf(true, false);
+
+export function nested<T>(checks: Checks<T>): Check {
+  return (value, path, call) => {
+    check(call, value, checks, `${path}.`);
+    return undefined;
+  };
+}
+
+export function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = ''): void {
+  const what = prefix === '' ? 'its options' : `option '${prefix.slice(0, -1)}'`;
+  if (!isPlainObject(options)) {
+    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: ${what} must be an object, got ${show(options)}`);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(checks, name)) {
+      const allowed = Object.keys(checks).join(', ');
+      const message = `${call}: there is no option '${prefix}${name}'; there are ${allowed}`;
+      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+    }
+    if (value === undefined) continue;
+    const allowed = checks[name as keyof T](value, `${prefix}${name}`, call);
+    if (allowed !== undefined) {
+      const message = `${call}: option '${prefix}${name}' must be ${allowed}, got ${show(value)}`;
+      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+    }
+  }
+}
+
+/** An AbortSignal, a Map and the like are objects, and would pass for options that say nothing. */
+export function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return !(Symbol.toStringTag in value);
+}
+
+export function show(value: unknown): string {
+  return inspect(value, { depth: 0, maxStringLength: 60 });
+}
+
+export function need(call: string, options: object, name: string, prefix = ''): void {
+  if ((options as Record<string, unknown>)[name] !== undefined) return;
+  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: option '${prefix}${name}' is missing`);
+}

@@ -1,0 +1,124 @@
+import type { CodecSettings, CompressionSettings } from '../shared/codec-settings.js';
+
+/**
+ * How bytes become messages.
+ * - `'frame'` (default): messages with a length in front, heartbeats, requests and compression; docs/wire-format.md.
+ * - `'raw'`: chunks as they come.
+ * - `'line'` and LineCodecOptions: messages with a delimiter behind.
+ * - LengthFieldCodecOptions: any header with a length in it.
+ * - FixedCodecOptions: messages of one length.
+ * - `'simple-reactor'` and SimpleReactorCodecOptions: what SimpleReactor for Python speaks.
+ * - ModuleCodecOptions: your own.
+ *
+ * docs/codecs.md has a page for each.
+ */
+export type Codec =
+  | 'frame'
+  | 'raw'
+  | 'line'
+  | 'simple-reactor'
+  | { type: 'frame' | 'raw' }
+  | LineCodecOptions
+  | LengthFieldCodecOptions
+  | FixedCodecOptions
+  | SimpleReactorCodecOptions
+  | ModuleCodecOptions;
+
+export interface LineCodecOptions {
+  type: 'line';
+  /** What ends a message; it is not part of it. 1 to 16 bytes; a string as UTF-8. Default `'\n'`. */
+  delimiter?: string | Uint8Array;
+  /** The longest message, without delimiter. A peer that sends more is closed with 'frame-too-large'. Default 65,536; 1 to 512 MiB. */
+  maxBytes?: number;
+}
+
+/** The parameters of Netty's LengthFieldBasedFrameDecoder. `limits.maxFrameBytes` bounds the whole frame. */
+export interface LengthFieldCodecOptions {
+  type: 'length-field';
+  /** Bytes in front of the length field. Default 0; 0 to 1,024. */
+  offset?: number;
+  /** Bytes of the length field: 1 to 8. */
+  bytes: number;
+  /** Byte order of the length field. Default `'big'`. */
+  endian?: 'big' | 'little';
+  /**
+   * What is added to the value of the field to get the number of bytes behind it. Default 0; -1,024 to 1,024. Where the field counts the
+   * whole frame, it is minus (offset + bytes).
+   */
+  adjustment?: number;
+  /**
+   * Bytes cut off the front of a received frame, and put in front of a sent one. Default offset + bytes: messages have no header. At
+   * most `offset`, or at least offset + bytes, up to 2,048.
+   */
+  strip?: number;
+}
+
+export interface FixedCodecOptions {
+  type: 'fixed';
+  /** What every message has: `send()` throws for any other length. 1 to 16 MiB. */
+  bytes: number;
+}
+
+export interface SimpleReactorCodecOptions {
+  type: 'simple-reactor';
+  /** Whether the peers compress, and this side does; both sides must say the same. Default true. */
+  compress?: boolean;
+  /** How often a server sends a heartbeat; a client closes after two such intervals of silence. Default 1,000 ms; 10 ms to one day. */
+  heartbeatMs?: number;
+}
+
+export interface ModuleCodecOptions {
+  /** A module whose default export is `defineCodec({ ... })`. It is loaded by the io worker. A URL, or a string with one. */
+  module: URL | string;
+  /** Given to its `create`; anything that can be posted to a thread. */
+  options?: unknown;
+}
+
+export interface CompressionOptions {
+  /** Shorter messages are sent as they are. Default 1,024; 0 to 512 MiB. */
+  thresholdBytes?: number;
+  /**
+   * What messages are likely to have in common; short ones gain most. Both sides must have the same one, otherwise nothing is
+   * compressed. 1 byte to 64 KiB.
+   */
+  dictionary?: Uint8Array;
+}
+
+const DEFAULT_LINE_BYTES = 65_536;
+const DEFAULT_HEARTBEAT_MS = 1000;
+const DEFAULT_THRESHOLD_BYTES = 1024;
+
+/** What the io worker needs to know of it, with defaults filled in. */
+export function codecSettings(
+  codec: Codec = 'frame',
+  compression: boolean | CompressionOptions = false,
+): CodecSettings {
+  const options = typeof codec === 'string' ? { type: codec } : codec;
+  if ('module' in options) return { type: 'module', url: String(options.module), options: options.options };
+  switch (options.type) {
+    case 'frame':
+      return { type: 'frame', compression: compressionSettings(compression) };
+    case 'raw':
+      return { type: 'raw' };
+    case 'line': {
+      const { delimiter = '\n', maxBytes = DEFAULT_LINE_BYTES } = options as LineCodecOptions;
+      return { type: 'line', delimiter: Uint8Array.from(Buffer.from(delimiter as string)), maxBytes };
+    }
+    case 'length-field': {
+      const { offset = 0, bytes, endian = 'big', adjustment = 0, strip = offset + bytes } = options;
+      return { type: 'length-field', offset, bytes, endian, adjustment, strip };
+    }
+    case 'fixed':
+      return { type: 'fixed', bytes: options.bytes };
+    case 'simple-reactor': {
+      const { compress = true, heartbeatMs = DEFAULT_HEARTBEAT_MS } = options as SimpleReactorCodecOptions;
+      return { type: 'simple-reactor', compress, heartbeatMs };
+    }
+  }
+}
+
+function compressionSettings(compression: boolean | CompressionOptions): CompressionSettings | undefined {
+  if (compression === false) return undefined;
+  const { thresholdBytes = DEFAULT_THRESHOLD_BYTES, dictionary } = compression === true ? {} : compression;
+  return { thresholdBytes, dictionary: dictionary === undefined ? undefined : Uint8Array.from(dictionary) };
+}
