@@ -1,6 +1,9 @@
 export { attach } from './main/attach.js';
+export { type DecodeFramesOptions, decodeFrames } from './io-worker/decode-frames.js';
+export { type CodecDefinition, defineCodec } from './io-worker/define-codec.js';
+export type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './io-worker/codec.js';
 export type {
-  Codec,
+  CodecOption,
   CompressionOptions,
   FixedCodecOptions,
   LengthFieldCodecOptions,

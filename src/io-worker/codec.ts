@@ -73,8 +73,8 @@ export interface CodecChannel {
   // ---- from decode. Methods that return false have taken nothing: return the position in front of it from `decode`.
 
   /**
-   * `bytes[start, end)` is one message. One that is longer than STREAM_ABOVE_BYTES is not copied: its memory must be its own from
-   * now on, and not the read buffer that `decode` was given.
+   * `bytes[start, end)` is one message: of the bytes that `decode` was given, or of memory of the codec's that it does not
+   * change any more.
    */
   message(bytes: Uint8Array, start: number, end: number): boolean;
   /**

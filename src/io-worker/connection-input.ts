@@ -91,6 +91,8 @@ export class ConnectionInput implements OutboxOwner {
   #batchBytes = 0;
   #batchCount = 0;
   #decoding = false;
+  /** What is decoded. */
+  #reading: ArrayBufferLike | undefined;
   /** The codec can go on with what it has, whether more has come or not. */
   #resumed = false;
   /** What waits behind the input, and what of it has been told. */
@@ -408,9 +410,11 @@ export class ConnectionInput implements OutboxOwner {
   /** Hands on a message that is whole and needs more than one record. What does not fit the ring waits, uncopied. */
   #longMessage(bytes: Uint8Array, start: number, end: number, kind: number): boolean {
     let at = start + STREAM_ABOVE_BYTES;
-    if (!this.partFirst(end - start, bytes, start, at, kind, true)) return false;
+    // Of the codec's own it stays as it is; what was read is overwritten by the next read.
+    const isStable = bytes.buffer !== this.#reading;
+    if (!this.partFirst(end - start, bytes, start, at, kind, isStable)) return false;
     for (; at < end; at += STREAM_ABOVE_BYTES) {
-      this.#putPart(bytes, at, Math.min(end, at + STREAM_ABOVE_BYTES), true);
+      this.#putPart(bytes, at, Math.min(end, at + STREAM_ABOVE_BYTES), isStable);
     }
     return true;
   }
@@ -509,6 +513,7 @@ export class ConnectionInput implements OutboxOwner {
     const codec = this.#codec;
     if (codec === undefined) return length;
     this.#decoding = true;
+    this.#reading = bytes.buffer;
     try {
       const decoded = codec.decode(bytes, 0, length);
       this.#flushBatch();
@@ -523,6 +528,7 @@ export class ConnectionInput implements OutboxOwner {
       return length;
     } finally {
       this.#decoding = false;
+      this.#reading = undefined;
     }
   }
 

@@ -2,7 +2,7 @@ import { lengthFieldFault } from '../shared/codec-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { type Check, type Checks, check, flag, integer, isPlainObject, need, oneOf, show } from './checks.js';
 import {
-  type Codec,
+  type CodecOption,
   type CompressionOptions,
   codecSettings,
   type FixedCodecOptions,
@@ -106,7 +106,7 @@ export const compression: Check = (value, path, call) => {
 /** Only frames say whether they are compressed. */
 export function checkCompression(
   call: string,
-  options: { codec?: Codec; compression?: boolean | CompressionOptions },
+  options: { codec?: CodecOption; compression?: boolean | CompressionOptions },
 ): void {
   const { type } = codecSettings(options.codec);
   if (type === 'frame' || options.compression === undefined || options.compression === false) return;

@@ -12,7 +12,7 @@ import type { CodecSettings, CompressionSettings } from '../shared/codec-setting
  *
  * docs/codecs.md has a page for each.
  */
-export type Codec =
+export type CodecOption =
   | 'frame'
   | 'raw'
   | 'line'
@@ -90,7 +90,7 @@ const DEFAULT_THRESHOLD_BYTES = 1024;
 
 /** What the io worker needs to know of it, with defaults filled in. */
 export function codecSettings(
-  codec: Codec = 'frame',
+  codec: CodecOption = 'frame',
   compression: boolean | CompressionOptions = false,
 ): CodecSettings {
   const options = typeof codec === 'string' ? { type: codec } : codec;

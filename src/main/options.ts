@@ -1,14 +1,14 @@
 import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import { DEFAULT_MAX_FRAME_BYTES } from '../shared/frame-format.js';
-import { type Codec, type CompressionOptions, codecSettings } from './codec-options.js';
+import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 
 /** What a connection is set up with, whichever side opened it. */
 export interface ConnectionOptions {
   /** Default `'frame'`. */
-  codec?: Codec;
+  codec?: CodecOption;
   /**
-   * Compresses messages with LZ4, each for itself, towards peers that have the same option. Codec 'frame' only. Default false.
+   * Compresses messages with LZ4, each for itself, towards peers that have the same option. CodecOption 'frame' only. Default false.
    */
   compression?: boolean | CompressionOptions;
   /**

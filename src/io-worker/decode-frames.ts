@@ -1,0 +1,122 @@
+import { ReactorError } from '../shared/reactor-error.js';
+import type { CodecChannel, ConnectionCodec } from './codec.js';
+
+export interface DecodeFramesOptions {
+  /** The longest frame. A peer that sends a longer one is closed with 'frame-too-large'. */
+  readonly maxBytes: number;
+  /**
+   * How long the frame is that begins at the front of `bytes`, or undefined if more bytes are needed to tell. What it throws
+   * closes the connection with 'protocol-error'.
+   */
+  readonly frameLength: (bytes: Buffer) => number | undefined;
+  /** What of a whole frame is the message. Default: all of it. Return a part of `frame`. */
+  readonly message?: (frame: Buffer) => Uint8Array;
+}
+
+/**
+ * The reading half of a codec, for a protocol in which one can see from its first bytes how long a frame is. It keeps what has not
+ * come whole, up to `maxBytes`, and gives the channel a message for each frame. Thread: io worker.
+ */
+export function decodeFrames(
+  channel: CodecChannel,
+  options: DecodeFramesOptions,
+): Pick<ConnectionCodec, 'decode' | 'incomplete'> {
+  const decoder = new FramesDecoder(channel, options);
+  return {
+    decode: (bytes, start, end) => decoder.decode(bytes, start, end),
+    incomplete: () => decoder.incomplete(),
+  };
+}
+
+class FramesDecoder {
+  readonly #channel: CodecChannel;
+  readonly #options: DecodeFramesOptions;
+  /** The start of a frame that is not whole: `#partial[0, #have)`. */
+  #partial: Buffer = Buffer.alloc(0);
+  #have = 0;
+  /** Until there is so much of it there is nothing new to find out. */
+  #needed = 0;
+  #failed = false;
+
+  constructor(channel: CodecChannel, options: DecodeFramesOptions) {
+    this.#channel = channel;
+    this.#options = options;
+  }
+
+  decode(bytes: Uint8Array, start: number, end: number): number {
+    let at = start;
+    while (this.#have > 0 && !this.#failed) {
+      const before = this.#have;
+      // Enough to find out, or for the whole frame; not all there is, which would be copied for nothing.
+      const wanted = Math.max(this.#needed, Math.min(2 * before, this.#options.maxBytes)) - before;
+      const until = Math.min(end, at + Math.max(wanted, 1));
+      this.#append(bytes, at, until);
+      if (this.#have < this.#needed) return end;
+      const length = this.#lengthOf(this.#partial.subarray(0, this.#have));
+      if (length === undefined || length > this.#have) {
+        at = until;
+        if (at === end) return end;
+        continue;
+      }
+      // What was appended beyond its end is still in `bytes`.
+      const frame = this.#partial.subarray(0, length);
+      if (this.#failed) return end;
+      if (!this.#give(frame)) {
+        this.#have = before;
+        return at;
+      }
+      at += length - before;
+      this.#partial = Buffer.alloc(0);
+      this.#have = 0;
+      this.#needed = 0;
+    }
+    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    while (at < end && !this.#failed) {
+      const length = this.#lengthOf(view.subarray(at, end));
+      if (length === undefined || length > end - at) {
+        this.#append(bytes, at, end);
+        return end;
+      }
+      if (this.#failed || !this.#give(view.subarray(at, at + length))) return at;
+      at += length;
+    }
+    return at;
+  }
+
+  incomplete(): string | undefined {
+    return this.#have === 0 ? undefined : `only ${this.#have} bytes of a frame came`;
+  }
+
+  /** Sets `#needed`, too, and fails if the frame is too long. */
+  #lengthOf(bytes: Buffer): number | undefined {
+    const { maxBytes } = this.#options;
+    const length = this.#options.frameLength(bytes);
+    if (length !== undefined && !(Number.isInteger(length) && length > 0)) {
+      throw new RangeError(`frameLength() returned ${length}`);
+    }
+    if ((length ?? bytes.length + 1) > maxBytes) {
+      this.#failed = true;
+      const what = length === undefined ? `more than ${maxBytes}` : String(length);
+      const message = `The peer sent a frame of ${what} bytes, the most is ${maxBytes}`;
+      this.#channel.fail('frame-too-large', new ReactorError('ERR_REACTOR_FRAME_TOO_LARGE', message));
+    }
+    this.#needed = length ?? bytes.length + 1;
+    return length;
+  }
+
+  #give(frame: Buffer): boolean {
+    const message = this.#options.message?.(frame) ?? frame;
+    return this.#channel.message(message, 0, message.length);
+  }
+
+  #append(bytes: Uint8Array, start: number, end: number): void {
+    const needed = this.#have + end - start;
+    if (needed > this.#partial.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(2 * needed, this.#needed)));
+      grown.set(this.#partial.subarray(0, this.#have));
+      this.#partial = grown;
+    }
+    this.#partial.set(bytes.subarray(start, end), this.#have);
+    this.#have = needed;
+  }
+}
