@@ -1,7 +1,7 @@
-export { attach } from './main/attach.js';
+export type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './io-worker/codec.js';
 export { type DecodeFramesOptions, decodeFrames } from './io-worker/decode-frames.js';
 export { type CodecDefinition, defineCodec } from './io-worker/define-codec.js';
-export type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './io-worker/codec.js';
+export { attach } from './main/attach.js';
 export type {
   CodecOption,
   CompressionOptions,

@@ -56,7 +56,12 @@ export async function startServer(reactor, port) {
 
 /** The arguments of a command that the codec has found whole. They are copies: some are kept. */
 function argumentsOf(command) {
-  if (command[0] !== 42) return command.toString().trim().split(/\s+/).map((word) => Buffer.from(word));
+  if (command[0] !== 42)
+    return command
+      .toString()
+      .trim()
+      .split(/\s+/)
+      .map((word) => Buffer.from(word));
   const args = [];
   let at = command.indexOf('\r\n') + 2;
   while (at < command.length) {

@@ -1,4 +1,8 @@
+import { copyBytes } from '../shared/shared-memory.js';
+
 const FIRST_BYTES = 256 * 1024;
+/** Memory that is touched for the first time costs more than the copy itself: not twice as much each time. */
+const GROWTH = 4;
 
 /** Puts a message together that came in pieces. Its memory grows as the bytes arrive, not as the peer has announced. */
 export class MessageAssembly {
@@ -11,15 +15,15 @@ export class MessageAssembly {
     this.#buffer = Buffer.allocUnsafeSlow(Math.min(length, FIRST_BYTES));
   }
 
-  /** Returns the message when `piece` was the last. */
+  /** Returns the message when `piece`, which may lie in shared memory, was the last. */
   add(piece: Uint8Array): Buffer | undefined {
     const have = this.#have + piece.length;
     if (have > this.#buffer.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.min(this.#length, Math.max(have, 2 * this.#buffer.length)));
+      const grown = Buffer.allocUnsafeSlow(Math.min(this.#length, Math.max(have, GROWTH * this.#buffer.length)));
       grown.set(this.#buffer.subarray(0, this.#have));
       this.#buffer = grown;
     }
-    this.#buffer.set(piece, this.#have);
+    copyBytes(this.#buffer, this.#have, piece, 0, piece.length);
     this.#have = have;
     return have === this.#length ? this.#buffer : undefined;
   }

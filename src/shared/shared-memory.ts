@@ -138,7 +138,7 @@ const SCRATCH_BYTES = 64 * 1024;
 let scratch: Uint8Array | undefined;
 
 /** Copies `source[start, end)` to `target` at `offset`, whichever of the two is shared. */
-function copyBytes(target: Uint8Array, offset: number, source: Uint8Array, start: number, end: number): void {
+export function copyBytes(target: Uint8Array, offset: number, source: Uint8Array, start: number, end: number): void {
   const length = end - start;
   if (length <= LOOP_LIMIT) {
     for (let i = 0; i < length; i++) target[offset + i] = source[start + i] as number;
