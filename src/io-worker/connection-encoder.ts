@@ -1,8 +1,10 @@
 import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES, frameKind, frameOffset } from '../shared/frame-format.js';
 import { readU32, type SharedMemory } from '../shared/shared-memory.js';
+import type { ChunkPool } from './chunk-pool.js';
 import type { CodecOutput, ConnectionCodec } from './codec.js';
 import type { ConnectionOutput } from './connection-output.js';
 import type { EventLane } from './event-lane.js';
+import { OutputBuffer } from './output-buffer.js';
 
 /** So much of what has waited is encoded at once: other connections are to have their turn. */
 const BURST_BYTES = 256 * 1024;
@@ -35,6 +37,7 @@ interface Job {
  */
 export class ConnectionEncoder {
   readonly #output: ConnectionOutput;
+  readonly #pool: ChunkPool;
   readonly #owner: EncoderOwner;
   #codec: ConnectionCodec | undefined;
   /** The codec has not finished with a message, or a burst has been interrupted: what comes now waits. */
@@ -46,12 +49,13 @@ export class ConnectionEncoder {
   #written = 0;
   #ownJobs = 0;
   /** Pieces of messages that are longer than a record, by the lane that they come from. */
-  readonly #parts = new Map<EventLane, Buffer[]>();
+  readonly #parts = new Map<EventLane, OutputBuffer>();
   #partBytes = 0;
   #isClosed = false;
 
-  constructor(output: ConnectionOutput, owner: EncoderOwner) {
+  constructor(output: ConnectionOutput, pool: ChunkPool, owner: EncoderOwner) {
     this.#output = output;
+    this.#pool = pool;
     this.#owner = owner;
   }
 
@@ -83,23 +87,25 @@ export class ConnectionEncoder {
 
   /** A message that comes in pieces is sent when it is whole, so that those of two threads do not mix. */
   sendPart(lane: EventLane, memory: SharedMemory, offset: number, length: number, isLast: boolean): void {
-    const piece = Buffer.allocUnsafeSlow(length);
-    memory.copyOut(offset, length, piece, 0);
-    const parts = this.#parts.get(lane) ?? [];
-    parts.push(piece);
-    this.#parts.set(lane, parts);
+    let parts = this.#parts.get(lane);
+    if (parts === undefined) {
+      parts = new OutputBuffer(this.#pool);
+      this.#parts.set(lane, parts);
+    }
+    parts.append(memory, offset, length);
     this.#partBytes += length;
     if (!isLast) return;
     this.#parts.delete(lane);
-    for (const part of parts) this.#partBytes -= part.length;
-    if (!this.#isBusy && this.#codec?.passesThrough === true) for (const part of parts) this.#output.appendOwned(part);
-    else this.#sendRecord(Buffer.concat(parts));
+    this.#partBytes -= parts.bytes;
+    if (!this.#isBusy && this.#codec?.passesThrough === true) this.#output.appendAll(parts);
+    else this.#sendRecord(parts.drain());
   }
 
   /** The lane's thread has died in the middle of a message. Returns how many bytes of it there were. */
   dropParts(lane: EventLane): number {
-    let bytes = 0;
-    for (const part of this.#parts.get(lane) ?? []) bytes += part.length;
+    const parts = this.#parts.get(lane);
+    const bytes = parts?.bytes ?? 0;
+    parts?.clear();
     this.#parts.delete(lane);
     this.#partBytes -= bytes;
     this.#output.dropFlushes(lane);
@@ -167,6 +173,7 @@ export class ConnectionEncoder {
     this.#jobs = [];
     this.#head = 0;
     this.#jobBytes = 0;
+    for (const parts of this.#parts.values()) parts.clear();
     this.#parts.clear();
     this.#partBytes = 0;
   }

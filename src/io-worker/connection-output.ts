@@ -82,6 +82,13 @@ export class ConnectionOutput {
     this.#owner.onOutput();
   }
 
+  /** Appends a message that has been gathered elsewhere. */
+  appendAll(gathered: OutputBuffer): void {
+    this.#appended += gathered.bytes;
+    this.#buffer.appendAll(gathered);
+    this.#owner.onOutput();
+  }
+
   /** Appends bytes that other connections send, too, and that must not change. */
   appendShared(bytes: Buffer): void {
     this.#buffer.appendShared(bytes);

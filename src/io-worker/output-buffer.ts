@@ -55,6 +55,22 @@ export class OutputBuffer {
     }
   }
 
+  /** Appends all that another one holds, which is empty then. */
+  appendAll(other: OutputBuffer): void {
+    this.bytes += other.bytes;
+    for (const chunk of other.take(other.bytes)) this.#chunks.push(chunk);
+  }
+
+  /** All that it holds in one piece; it is empty then. */
+  drain(): Buffer {
+    const whole = Buffer.allocUnsafeSlow(this.bytes);
+    let at = 0;
+    const chunks = this.take(this.bytes);
+    for (const { buffer, start, end } of chunks) at += buffer.copy(whole, at, start, end);
+    this.release(chunks);
+    return whole;
+  }
+
   /** Hands out the next chunks: `limit` bytes, give or take a pooled chunk. */
   take(limit: number): Chunk[] {
     const taken: Chunk[] = [];

@@ -82,7 +82,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.generation = at.generation;
     this.addresses = addressesOf(socket);
     this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
-    this.#encoder = new ConnectionEncoder(this.#output, this);
+    this.#encoder = new ConnectionEncoder(this.#output, loop.chunkPool, this);
     const about = { addresses: this.addresses, origin: origin.id, attempt, passesOn: origin.audience.passesOn };
     this.input = new ConnectionInput(at, this, about);
   }

@@ -22,6 +22,8 @@ interface Waiting {
   readonly payload: Uint8Array;
   /** What of the payload is in the ring already. */
   done: number;
+  /** It is the rest of a message whose first pieces are in the ring. */
+  readonly isRest: boolean;
   readonly sequence: number;
 }
 
@@ -116,6 +118,7 @@ export class CommandWriter {
     if (this.#isRetired) return NOT_OPEN;
     // In a thread that does not yield nobody else does it.
     if (this.#waiting.length > 0) this.retry();
+    if (bytes > this.#ring.maxPayload) return this.#sendLong(slot, generation, credit, data, bytes, header);
     const offset = this.#waiting.length > 0 ? -1 : this.#place(slot, generation, data, bytes, header.bytes);
     if (offset === -1) {
       const payload = Buffer.allocUnsafeSlow(bytes);
@@ -127,11 +130,7 @@ export class CommandWriter {
       return before;
     }
     const { memory } = this.#ring;
-    if (header.bytes > 0) {
-      const after = header.bytes - FRAME_HEADER_BYTES;
-      memory.writeFrameHeader(offset, after + length + FRAME_OVERHEAD_IN_LENGTH, header.kind, 0);
-      if (after > 0) memory.writeU32(offset + FRAME_HEADER_BYTES, header.id);
-    }
+    this.#writeHeader(offset, length, header);
     if (typeof data === 'string') memory.writeUtf8(offset + header.bytes, data, length);
     else memory.copyIn(offset + header.bytes, data, 0, length);
     const before = this.#ledger.charge(slot, credit, bytes);
@@ -142,6 +141,53 @@ export class CommandWriter {
     this.#ring.publishCharged(this.#ledger, bytes);
     this.#doorbell.ring();
     return before;
+  }
+
+  /**
+   * A message that needs more than one record: as many pieces as fit go into the ring straight away, and only the rest is kept. Memory that
+   * is touched for the first time costs more than the copy.
+   */
+  #sendLong(
+    slot: number,
+    generation: number,
+    credit: Credit,
+    data: Uint8Array | string,
+    bytes: number,
+    header: MessageHeader,
+  ): number {
+    const before = this.#ledger.charge(slot, credit, bytes);
+    if (before === NOT_OPEN) return NOT_OPEN;
+    const body = typeof data === 'string' ? Buffer.from(data) : data;
+    const { memory, maxPayload } = this.#ring;
+    let done = 0;
+    while (this.#waiting.length === 0 && done < bytes) {
+      const until = Math.min(bytes, done + maxPayload);
+      const from = Math.max(0, done - header.bytes);
+      const before = done === 0 ? header.bytes : 0;
+      const kind = until < bytes ? commandKind.SEND_PART : commandKind.SEND_LAST;
+      const pad = (body.byteOffset + from - before) & 7;
+      const offset = this.#ring.claim(kind, slot, generation, until - done, pad);
+      if (offset === -1) break;
+      if (done === 0) this.#writeHeader(offset, bytes - header.bytes, header);
+      memory.copyIn(offset + before, body, from, until - header.bytes);
+      this.#ring.publishCharged(this.#ledger, until - done);
+      done = until;
+    }
+    if (done > 0) this.#doorbell.ring();
+    if (done === bytes) return before;
+    const rest = Buffer.allocUnsafeSlow(bytes - done);
+    if (done === 0) writeHeader(rest, bytes - header.bytes, header);
+    rest.set(done === 0 ? body : body.subarray(done - header.bytes), done === 0 ? header.bytes : 0);
+    this.#enqueue(commandKind.SEND, slot, generation, rest, done > 0);
+    return before;
+  }
+
+  #writeHeader(offset: number, length: number, header: MessageHeader): void {
+    if (header.bytes === 0) return;
+    const { memory } = this.#ring;
+    const after = header.bytes - FRAME_HEADER_BYTES;
+    memory.writeFrameHeader(offset, after + length + FRAME_OVERHEAD_IN_LENGTH, header.kind, 0);
+    if (after > 0) memory.writeU32(offset + FRAME_HEADER_BYTES, header.id);
   }
 
   /** False: too much of broadcasts waits already. A longer one must be possible when nothing else waits. */
@@ -287,7 +333,6 @@ export class CommandWriter {
   }
 
   #place(slot: number, generation: number, data: Uint8Array | string, bytes: number, header: number): number {
-    if (bytes > this.#ring.maxPayload) return -1;
     const offset = this.#ring.extend(commandKind.SEND, slot, generation, bytes);
     if (offset !== -1) return offset;
     const pad = typeof data === 'string' ? 0 : (data.byteOffset - header) & 7;
@@ -304,7 +349,7 @@ export class CommandWriter {
     this.#doorbell.ring();
   }
 
-  #enqueue(kind: CommandKind, slot: number, generation: number, payload: Uint8Array): void {
+  #enqueue(kind: CommandKind, slot: number, generation: number, payload: Uint8Array, isRest = false): void {
     // The last word on reading counts: a loop of pause() and resume() must not fill memory.
     if (isAboutReading(kind) && this.#waitingOf.has(slot)) {
       this.#waiting = this.#waiting.filter((of) => {
@@ -313,17 +358,17 @@ export class CommandWriter {
         return false;
       });
     }
-    this.#waiting.push({ kind, slot, generation, payload, done: 0, sequence: ++this.#sequence });
+    this.#waiting.push({ kind, slot, generation, payload, done: 0, isRest, sequence: ++this.#sequence });
     this.#countWaiting(slot, 1);
     this.queuedBytes += payload.length;
-    // A message longer than a record always comes this way; it can start at once if nothing is in front of it.
+    // A broadcast always comes this way; it can start at once if nothing is in front of it.
     if (this.#waiting.length === 1) this.retry();
     if (this.#waiting.length > 0) this.#onWaiting();
     this.#noteQueue();
   }
 
   #move(waiting: Waiting): boolean {
-    const { kind, slot, generation, payload } = waiting;
+    const { kind, slot, generation, payload, isRest } = waiting;
     const { maxPayload } = this.#ring;
     const [whole, part, last] =
       kind === commandKind.BROADCAST
@@ -332,7 +377,7 @@ export class CommandWriter {
     do {
       const { done } = waiting;
       const until = Math.min(payload.length, done + maxPayload);
-      const piece = until < payload.length ? part : done > 0 ? last : whole;
+      const piece = until < payload.length ? part : done > 0 || isRest ? last : whole;
       const isCharged = kind === commandKind.SEND;
       if (!this.#put(piece, slot, generation, payload, done, until, isCharged)) return false;
       this.queuedBytes -= until - done;
