@@ -68,5 +68,7 @@ for (let round = 0; round < rounds; round++) {
 }
 const alone = median(results.map((result) => result.alone.p99));
 const beside = median(results.map((result) => result.beside.p99));
-console.log(`median p99: ${alone.toFixed(2)} ms alone, ${beside.toFixed(2)} ms beside: ${(beside / alone).toFixed(2)} x`);
+console.log(
+  `median p99: ${alone.toFixed(2)} ms alone, ${beside.toFixed(2)} ms beside: ${(beside / alone).toFixed(2)} x`,
+);
 await close();

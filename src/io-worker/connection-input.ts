@@ -93,7 +93,7 @@ export class ConnectionInput implements OutboxOwner {
   #decoding = false;
   /** What is decoded. */
   #reading: ArrayBufferLike | undefined;
-  /** The codec can go on with what it has, whether more has come or not. */
+  /** The codec may be able to go on with what it has, whether more has come or not. */
   #resumed = false;
   /** What waits behind the input, and what of it has been told. */
   #tail = 0;
@@ -180,7 +180,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#announceRedelivery(outbox, unfinished);
     for (const input of unfinished) outbox.resume(input);
     for (const event of Object.values(tailEvent)) if ((this.#told & event) !== 0) this.#tell(outbox, event);
-    this.#pump();
+    this.#retry();
   }
 
   /** Asks the thread to finish what it got. True: `released` follows. */
@@ -214,7 +214,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#leaving = this.#leaving.filter((each) => each.lane !== lane);
     for (const outbox of outboxes) this.#takeBack(outbox, true);
     // Others may have waited for its ring only.
-    this.#pump();
+    this.#retry();
     // Where all get everything, nobody else has to hear of the close in its place.
     if (!this.#passesOn) this.#checkOver();
     return outboxes.length > 0;
@@ -363,12 +363,12 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   onUnblocked(): void {
-    this.#pump();
+    this.#retry();
   }
 
   // ----
 
-  /** The codec has taken more than it has given, and is going to call `resume`. */
+  /** The codec has taken more than it has given. */
   get #isWaiting(): boolean {
     return !this.#failed && !this.#discards && this.#codec?.isWaiting === true;
   }
@@ -472,12 +472,18 @@ export class ConnectionInput implements OutboxOwner {
     this.#pump();
   }
 
+  /** There may be room again: for what waits here, and for what the codec has and could not give. */
+  #retry(): void {
+    this.#resumed ||= this.#isWaiting;
+    this.#pump();
+  }
+
   /** Decodes what waits as far as it is taken, then tells what is behind it. */
   #pump(): void {
     // What comes up while it runs (bad input closes the connection) takes its place behind.
     if (this.#pumping) return;
     this.#pumping = true;
-    while ((this.#input.length > 0 || this.#resumed) && !this.#isWaiting && this.#canDeliver()) {
+    while ((this.#resumed || (this.#input.length > 0 && !this.#isWaiting)) && this.#canDeliver()) {
       this.#resumed = false;
       // Not more at once than one read would bring: that is sure to fit a record.
       const decoded = this.#decode(this.#input, Math.min(this.#input.length, READ_BUFFER_BYTES));

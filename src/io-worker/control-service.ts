@@ -74,7 +74,7 @@ export class ControlService implements IoWorkerControl {
   listen(request: ListenRequest, seniority: number | undefined): ControlResult<ServerAddress> {
     return settle(async () => {
       const lane = this.#openLane();
-      const codec = await loadCodec(request.connection.codec, request.connection.maxFrameBytes);
+      const codec = await loadCodec(request.connection.codec);
       // Behind all waiting: from here on nobody comes in between.
       const known = this.#loop.origins.get(request.server);
       if (lane.isRetired) throw threadHasLeft();
@@ -138,7 +138,7 @@ export class ControlService implements IoWorkerControl {
   connect(request: ConnectRequest): ControlResult<ConnectionId> {
     return settle(async () => {
       // Before it connects: what the peer sends at once is read at once.
-      const codec = await loadCodec(request.connection.codec, request.connection.maxFrameBytes);
+      const codec = await loadCodec(request.connection.codec);
       this.#openLane();
       const connector = new Connector(this.#loop, request, this.#parts.reuseReadBuffer);
       this.#parts.connectors.set(request.attempt, connector);

@@ -118,9 +118,9 @@ export class FrameConnection implements ConnectionCodec {
     return this.#compresses ? 'lz4' : 'plain';
   }
 
-  /** A compressed message is being decompressed. */
+  /** A message is being decompressed, or has not been taken. */
   get isWaiting(): boolean {
-    return this.#state === state.INFLATED && this.#inflated === undefined && !this.#failed;
+    return (this.#state === state.INFLATED || this.#state === state.READY) && !this.#failed;
   }
 
   encode(message: Buffer, output: CodecOutput, kind: number): void | Promise<void> {

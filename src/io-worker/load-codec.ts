@@ -9,14 +9,11 @@ import { loadModuleCodec } from './module-codec.js';
 import { RawCodec } from './raw-codec.js';
 import { SimpleReactorCodec } from './simple-reactor-codec.js';
 
-/**
- * Makes the codec of a server or client; loads what it needs. Rejects with ERR_REACTOR_CODEC_FAILED.
- * @param maxFrameBytes `limits.maxFrameBytes`
- */
-export async function loadCodec(settings: CodecSettings, maxFrameBytes: number): Promise<Codec> {
+/** Makes the codec of a server or client; loads what it needs. Rejects with ERR_REACTOR_CODEC_FAILED. */
+export async function loadCodec(settings: CodecSettings): Promise<Codec> {
   switch (settings.type) {
     case 'frame': {
-      const { compression } = settings;
+      const { maxFrameBytes, compression } = settings;
       return new FrameCodec(maxFrameBytes, compression === undefined ? undefined : await Compression.load(compression));
     }
     case 'raw':
@@ -24,12 +21,12 @@ export async function loadCodec(settings: CodecSettings, maxFrameBytes: number):
     case 'line':
       return new LineCodec(settings);
     case 'length-field':
-      return new LengthFieldCodec({ ...settings, maxFrameBytes });
+      return new LengthFieldCodec(settings);
     case 'fixed':
       return new FixedCodec(settings);
     case 'simple-reactor':
-      return new SimpleReactorCodec({ ...settings, maxFrameBytes });
+      return new SimpleReactorCodec(settings);
     case 'module':
-      return loadModuleCodec(settings, maxFrameBytes);
+      return loadModuleCodec(settings);
   }
 }

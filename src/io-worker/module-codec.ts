@@ -1,3 +1,4 @@
+import type { ModuleSettings } from '../shared/codec-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { Codec } from './codec.js';
 
@@ -7,10 +8,7 @@ interface CodecModule {
 }
 
 /** Loads a codec of the user's. Rejects with ERR_REACTOR_CODEC_FAILED. */
-export async function loadModuleCodec(
-  { url, options }: { readonly url: string; readonly options: unknown },
-  maxFrameBytes: number,
-): Promise<Codec> {
+export async function loadModuleCodec({ url, options, maxFrameBytes }: ModuleSettings): Promise<Codec> {
   let codec: unknown;
   try {
     const { default: definition } = (await import(url)) as { default?: unknown };

@@ -1,8 +1,8 @@
 import { lengthFieldFault } from '../shared/codec-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import { type Check, type Checks, check, flag, integer, isPlainObject, need, oneOf, show } from './checks.js';
+import { type Check, type Checks, check, flag, integer, isPlainObject, need, oneOf } from './checks.js';
 import {
-  type CodecOption,
+  type CodecRelatedOptions,
   type CompressionOptions,
   codecSettings,
   type FixedCodecOptions,
@@ -82,10 +82,7 @@ export const codec: Check = (value, path, call) => {
   if (form === undefined) return ALLOWED;
   check(call, options, form.checks as Checks<object>, `${path}.`);
   if (form.needs !== undefined) need(call, options, form.needs, `${path}.`);
-  const settings = codecSettings(value as LengthFieldCodecOptions);
-  const fault = settings.type === 'length-field' ? lengthFieldFault(settings) : undefined;
-  if (fault === undefined) return undefined;
-  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: option '${path}' ${fault}, got ${show(value)}`);
+  return undefined;
 };
 
 const compressionForm: Checks<CompressionOptions> = {
@@ -103,13 +100,15 @@ export const compression: Check = (value, path, call) => {
   return undefined;
 };
 
-/** Only frames say whether they are compressed. */
-export function checkCompression(
-  call: string,
-  options: { codec?: CodecOption; compression?: boolean | CompressionOptions },
-): void {
-  const { type } = codecSettings(options.codec);
-  if (type === 'frame' || options.compression === undefined || options.compression === false) return;
-  const message = `${call}: option 'compression' goes with codec 'frame' only, this one is '${type}'`;
-  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+/** What single options cannot tell: whether they go together. */
+export function checkCodec(call: string, options: CodecRelatedOptions): void {
+  const settings = codecSettings(options);
+  const { type } = settings;
+  if (type !== 'frame' && options.compression !== undefined && options.compression !== false) {
+    const message = `${call}: option 'compression' goes with codec 'frame' only, this one is '${type}'`;
+    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+  }
+  const fault = type === 'length-field' ? lengthFieldFault(settings) : undefined;
+  if (fault === undefined) return;
+  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: option 'codec' cannot work: ${fault}`);
 }

@@ -1,4 +1,5 @@
 import type { CodecSettings, CompressionSettings } from '../shared/codec-settings.js';
+import { DEFAULT_MAX_FRAME_BYTES } from '../shared/frame-format.js';
 
 /**
  * How bytes become messages.
@@ -88,31 +89,39 @@ const DEFAULT_LINE_BYTES = 65_536;
 const DEFAULT_HEARTBEAT_MS = 1000;
 const DEFAULT_THRESHOLD_BYTES = 1024;
 
+/** The options that a codec is made of. */
+export interface CodecRelatedOptions {
+  readonly codec?: CodecOption;
+  readonly compression?: boolean | CompressionOptions;
+  readonly limits?: { readonly maxFrameBytes?: number };
+}
+
 /** What the io worker needs to know of it, with defaults filled in. */
-export function codecSettings(
-  codec: CodecOption = 'frame',
-  compression: boolean | CompressionOptions = false,
-): CodecSettings {
-  const options = typeof codec === 'string' ? { type: codec } : codec;
-  if ('module' in options) return { type: 'module', url: String(options.module), options: options.options };
+export function codecSettings({ codec = 'frame', compression = false, limits }: CodecRelatedOptions): CodecSettings {
+  // Each short form is the type of an object that needs nothing else.
+  const options = (typeof codec === 'string' ? { type: codec } : codec) as Exclude<CodecOption, string>;
+  const maxFrameBytes = limits?.maxFrameBytes ?? DEFAULT_MAX_FRAME_BYTES;
+  if ('module' in options) {
+    return { type: 'module', url: String(options.module), options: options.options, maxFrameBytes };
+  }
   switch (options.type) {
     case 'frame':
-      return { type: 'frame', compression: compressionSettings(compression) };
+      return { type: 'frame', maxFrameBytes, compression: compressionSettings(compression) };
     case 'raw':
       return { type: 'raw' };
     case 'line': {
-      const { delimiter = '\n', maxBytes = DEFAULT_LINE_BYTES } = options as LineCodecOptions;
-      return { type: 'line', delimiter: Uint8Array.from(Buffer.from(delimiter as string)), maxBytes };
+      const { delimiter = '\n', maxBytes = DEFAULT_LINE_BYTES } = options;
+      return { type: 'line', delimiter: bytesOf(delimiter), maxBytes };
     }
     case 'length-field': {
       const { offset = 0, bytes, endian = 'big', adjustment = 0, strip = offset + bytes } = options;
-      return { type: 'length-field', offset, bytes, endian, adjustment, strip };
+      return { type: 'length-field', offset, bytes, endian, adjustment, strip, maxFrameBytes };
     }
     case 'fixed':
       return { type: 'fixed', bytes: options.bytes };
     case 'simple-reactor': {
-      const { compress = true, heartbeatMs = DEFAULT_HEARTBEAT_MS } = options as SimpleReactorCodecOptions;
-      return { type: 'simple-reactor', compress, heartbeatMs };
+      const { compress = true, heartbeatMs = DEFAULT_HEARTBEAT_MS } = options;
+      return { type: 'simple-reactor', compress, heartbeatMs, maxFrameBytes };
     }
   }
 }
@@ -120,5 +129,10 @@ export function codecSettings(
 function compressionSettings(compression: boolean | CompressionOptions): CompressionSettings | undefined {
   if (compression === false) return undefined;
   const { thresholdBytes = DEFAULT_THRESHOLD_BYTES, dictionary } = compression === true ? {} : compression;
-  return { thresholdBytes, dictionary: dictionary === undefined ? undefined : Uint8Array.from(dictionary) };
+  return { thresholdBytes, dictionary: dictionary === undefined ? undefined : bytesOf(dictionary) };
+}
+
+/** A copy with memory of its own: what is posted takes all of its memory along. */
+function bytesOf(value: string | Uint8Array): Uint8Array {
+  return Uint8Array.from(typeof value === 'string' ? Buffer.from(value) : value);
 }

@@ -16,7 +16,7 @@ import {
   show,
   text,
 } from './checks.js';
-import { checkCompression, codec, compression } from './codec-checks.js';
+import { checkCodec, codec, compression } from './codec-checks.js';
 import type {
   BroadcastOptions,
   ClientOptions,
@@ -101,13 +101,13 @@ export function checkSpawn(options: SpawnOptions): void {
 
 export function checkListen(options: ListenOptions): void {
   check('listen()', options, listen);
-  checkCompression('listen()', options);
+  checkCodec('listen()', options);
   need('listen()', options, 'port');
 }
 
 export function checkClient(options: ClientOptions): void {
   check('client()', options, connection);
-  checkCompression('client()', options);
+  checkCodec('client()', options);
 }
 
 export function checkConnect(options: ConnectOptions): void {
@@ -118,7 +118,7 @@ export function checkConnect(options: ConnectOptions): void {
 /** `reactor.connect()` takes a client's options and a connect's in one. */
 export function checkShorthandConnect(options: ConnectOptions & ClientOptions): void {
   check('connect()', options, { ...connection, ...connect });
-  checkCompression('connect()', options);
+  checkCodec('connect()', options);
   need('connect()', options, 'port');
 }
 

@@ -1,5 +1,4 @@
 import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
-import { DEFAULT_MAX_FRAME_BYTES } from '../shared/frame-format.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 
@@ -181,8 +180,7 @@ const OVERFLOW_FACTOR = 16;
 export function connectionSettings(options: ConnectionOptions): ConnectionSettings {
   const highWaterMark = options.highWaterMark ?? DEFAULT_HIGH_WATER_MARK;
   return {
-    codec: codecSettings(options.codec, options.compression),
-    maxFrameBytes: options.limits?.maxFrameBytes ?? DEFAULT_MAX_FRAME_BYTES,
+    codec: codecSettings(options),
     maxRequests: options.limits?.maxRequests ?? DEFAULT_MAX_REQUESTS,
     highWaterMark,
     overflowLimit: OVERFLOW_FACTOR * highWaterMark,

@@ -114,9 +114,9 @@ export class TcpServer extends TcpHost {
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
     }
     const message = typeof data === 'string' ? Buffer.from(data) : data;
-    const { codec, maxFrameBytes } = this.request?.connection ?? {};
-    if (codec?.type === 'frame' && maxFrameBytes !== undefined && message.length > maxBodyBytes(maxFrameBytes)) {
-      const most = `${maxBodyBytes(maxFrameBytes)} at most`;
+    const codec = this.request?.connection.codec;
+    if (codec?.type === 'frame' && message.length > maxBodyBytes(codec.maxFrameBytes)) {
+      const most = `${maxBodyBytes(codec.maxFrameBytes)} at most`;
       throw new ReactorError(
         'ERR_REACTOR_MESSAGE_TOO_LARGE',
         `broadcast(): a message of ${message.length} bytes; this server's connections take ${most}`,

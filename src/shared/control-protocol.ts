@@ -46,7 +46,6 @@ export type ControlResult<T> = Promise<
 
 export interface ConnectionSettings {
   readonly codec: CodecSettings;
-  readonly maxFrameBytes: number;
   readonly maxRequests: number;
   readonly highWaterMark: number;
   readonly overflowLimit: number;
