@@ -44,8 +44,17 @@ export { TcpClient } from './main/tcp-client.js';
 export { TcpConnection } from './main/tcp-connection.js';
 export type { HostEvents, TcpHost } from './main/tcp-host.js';
 export { TcpServer } from './main/tcp-server.js';
+export type { TlsClientOptions, TlsOptions, TlsServerOptions } from './main/tls-options.js';
 export { type CloseReason, closeReasons } from './shared/close-reason.js';
 export type { ConnectionId } from './shared/connection-id.js';
-export type { Dispatch, ServerAddress } from './shared/control-protocol.js';
-export type { ConnectionAddresses } from './shared/event-record.js';
+export type { ConnectionDetails, Dispatch, ServerAddress } from './shared/control-protocol.js';
+export type { ConnectionAddresses, TlsPeer } from './shared/event-record.js';
 export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';
+export type {
+  CertificateName,
+  PeerCertificate,
+  TlsBytes,
+  TlsCredentials,
+  TlsInfo,
+  TlsVersion,
+} from './shared/tls-settings.js';

@@ -35,6 +35,10 @@ export class Audience {
     return this.#lanes.size;
   }
 
+  get lanes(): IterableIterator<EventLane> {
+    return this.#lanes.keys();
+  }
+
   /**
    * Finds threads for a connection that has none, or holds it.
    * @returns false if it is not held either: it ends

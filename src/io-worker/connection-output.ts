@@ -2,7 +2,7 @@ import type { SharedMemory } from '../shared/shared-memory.js';
 import type { Chunk, ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
 import { OutputBuffer } from './output-buffer.js';
-import type { PlainSocket } from './plain-socket.js';
+import type { SocketStream } from './socket-stream.js';
 
 /** One write takes about this much, so that credit comes back while a long queue drains. */
 const WRITE_BYTES = 256 * 1024;
@@ -24,7 +24,7 @@ export interface OutputOwner {
 
 /** The way to the socket: gathers what a turn brings, writes it at once, and knows how far it came. */
 export class ConnectionOutput {
-  readonly #socket: PlainSocket;
+  readonly #socket: SocketStream;
   readonly #owner: OutputOwner;
   readonly #buffer: OutputBuffer;
   #writing: readonly Chunk[] | undefined;
@@ -40,7 +40,7 @@ export class ConnectionOutput {
   #finishing = false;
   #finished = false;
 
-  constructor(socket: PlainSocket, pool: ChunkPool, owner: OutputOwner) {
+  constructor(socket: SocketStream, pool: ChunkPool, owner: OutputOwner) {
     this.#socket = socket;
     this.#owner = owner;
     this.#buffer = new OutputBuffer(pool);

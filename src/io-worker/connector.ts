@@ -1,53 +1,65 @@
+import net from 'node:net';
+import tls from 'node:tls';
 import type { ConnectionId } from '../shared/connection-id.js';
 import type { ConnectRequest } from '../shared/control-protocol.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import { boardCounter } from '../shared/status-board.js';
+import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
-import { PlainSocket } from './plain-socket.js';
+import { addressesOf } from './socket-addresses.js';
+import { SocketStream } from './socket-stream.js';
 import { TcpConnection } from './tcp-connection.js';
+import type { TlsClientContexts } from './tls-client-contexts.js';
+import { nodeError, tlsError } from './tls-error.js';
+
+/** What attempts have in common. */
+export interface ConnectorParts {
+  readonly reuseReadBuffer: boolean;
+  readonly clientContexts: TlsClientContexts;
+}
 
 /** One attempt to connect: it ends with a connection, an error, or an abort, whichever comes first. */
 export class Connector {
   readonly #loop: EventLoop;
   readonly #request: ConnectRequest;
-  readonly #socket: PlainSocket;
+  readonly #contexts: TlsClientContexts;
+  /** For messages. */
+  readonly #where: string;
+  readonly #raw: net.Socket;
+  /** Made when there is something to be read from it: what the handshake reads is not the connection's. */
+  #stream: SocketStream | undefined;
   #timeout: NodeJS.Timeout | undefined;
+  #handshakeTimeout: NodeJS.Timeout | undefined;
   #fail: ((error: ReactorError) => void) | undefined;
 
-  constructor(loop: EventLoop, request: ConnectRequest, reuseReadBuffer: boolean) {
+  constructor(loop: EventLoop, request: ConnectRequest, { reuseReadBuffer, clientContexts }: ConnectorParts) {
     this.#loop = loop;
     this.#request = request;
-    this.#socket = PlainSocket.connect(request.host, request.port, reuseReadBuffer);
+    this.#contexts = clientContexts;
+    const { host, port, path, tls } = request;
+    this.#where = path === undefined ? `${host}:${port}` : JSON.stringify(path);
+    const target = path === undefined ? { host, port } : { path };
+    if (tls === undefined) this.#stream = SocketStream.connect(target, reuseReadBuffer);
+    this.#raw = this.#stream?.socket ?? net.connect({ ...target, allowHalfOpen: true, noDelay: true });
   }
 
   /** @param originOf asked when there is a connection: meanwhile its thread may have died */
   async connect(originOf: () => Origin): Promise<ConnectionId> {
-    const { host, port, timeoutMs, attempt } = this.#request;
+    const { attempt } = this.#request;
     try {
-      await new Promise<void>((resolve, reject) => {
-        this.#fail = reject;
-        this.#timeout = setTimeout(() => {
-          reject(
-            new ReactorError('ERR_REACTOR_CONNECT_TIMEOUT', `No connection to ${host}:${port} within ${timeoutMs} ms`),
-          );
-        }, timeoutMs);
-        this.#socket.socket.once('connect', resolve);
-        this.#socket.socket.once('error', (error) => {
-          const message = `Cannot connect to ${host}:${port}: ${toErrorData(error).message}`;
-          reject(new ReactorError('ERR_REACTOR_CONNECT_FAILED', message, { cause: error }));
-        });
-      });
+      this.#stream = await this.#connected();
     } catch (error) {
-      this.#socket.destroy();
+      this.#destroy();
       throw error;
     } finally {
       clearTimeout(this.#timeout);
+      clearTimeout(this.#handshakeTimeout);
       this.#fail = undefined;
     }
-    const connection = TcpConnection.open(this.#loop, this.#socket, originOf(), attempt);
+    const connection = TcpConnection.open(this.#loop, this.#stream, originOf(), attempt);
     if (connection === undefined) {
-      this.#socket.destroy();
+      this.#destroy();
       const message = `All ${this.#loop.table.slots} connections of the reactor are in use (maxConnections)`;
       throw new ReactorError('ERR_REACTOR_TOO_MANY_CONNECTIONS', message);
     }
@@ -57,5 +69,64 @@ export class Connector {
 
   abort(error: ReactorError): void {
     this.#fail?.(error);
+  }
+
+  #connected(): Promise<SocketStream> {
+    const { timeoutMs, tls } = this.#request;
+    return new Promise((resolve, reject) => {
+      this.#fail = reject;
+      this.#timeout = setTimeout(() => {
+        const message = `No connection to ${this.#where} within ${timeoutMs} ms`;
+        reject(new ReactorError('ERR_REACTOR_CONNECT_TIMEOUT', message));
+      }, timeoutMs);
+      this.#raw.once('connect', () => {
+        if (this.#stream !== undefined) resolve(this.#stream);
+        else if (tls !== undefined) this.#shakeHands(tls, resolve, reject);
+      });
+      this.#raw.once('error', (error) => {
+        const message = `Cannot connect to ${this.#where}: ${toErrorData(error).message}`;
+        reject(new ReactorError('ERR_REACTOR_CONNECT_FAILED', message, { cause: error }));
+      });
+    });
+  }
+
+  /** The socket is connected: TLS takes it over. */
+  #shakeHands(
+    settings: TlsClientSettings,
+    resolve: (stream: SocketStream) => void,
+    reject: (error: ReactorError) => void,
+  ): void {
+    const { client, host, path } = this.#request;
+    const { ALPNProtocols, rejectUnauthorized, handshakeTimeoutMs } = settings;
+    // An address is no name that could be asked for.
+    const servername = settings.servername ?? (path === undefined && net.isIP(host) === 0 ? host : undefined);
+    const addresses = addressesOf(this.#raw, path === undefined ? undefined : { remote: path, local: '' }, true);
+    const fail = (cause: Error): void => reject(tlsError(`TLS with ${this.#where} failed`, cause));
+    try {
+      const socket = tls.connect({
+        socket: this.#raw,
+        secureContext: this.#contexts.get(client, settings),
+        ...(ALPNProtocols.length > 0 && { ALPNProtocols: [...ALPNProtocols] }),
+        ...(servername !== undefined && { servername }),
+        // Against which the certificate is checked if there is no name.
+        ...(path === undefined && { host }),
+        rejectUnauthorized,
+      });
+      // At once: what comes right behind the handshake must find it paused.
+      socket.once('secureConnect', () => resolve(SocketStream.secured(socket, addresses)));
+      socket.once('error', fail);
+    } catch (error) {
+      fail(error as Error);
+      return;
+    }
+    this.#handshakeTimeout = setTimeout(() => {
+      fail(nodeError('ERR_TLS_HANDSHAKE_TIMEOUT', `No handshake within ${handshakeTimeoutMs} ms`));
+    }, handshakeTimeoutMs);
+  }
+
+  /** With it the TLS that is on it. */
+  #destroy(): void {
+    this.#stream?.destroy();
+    this.#raw.destroy();
   }
 }

@@ -2,6 +2,7 @@ import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, slotOf } from '../shared/connection-id.js';
 import { MAX_LANES } from '../shared/connection-table.js';
 import type {
+  ConnectionDetails,
   ConnectRequest,
   ControlResult,
   IoWorkerControl,
@@ -10,8 +11,8 @@ import type {
   ServerAddress,
   ServerDescription,
 } from '../shared/control-protocol.js';
-import type { ConnectionAddresses } from '../shared/event-record.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
+import type { TlsServerSettings } from '../shared/tls-settings.js';
 import { Acceptor } from './acceptor.js';
 import type { Codec } from './codec.js';
 import { Connector } from './connector.js';
@@ -19,6 +20,7 @@ import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import { loadCodec } from './load-codec.js';
 import { Origin } from './origin.js';
+import type { TlsClientContexts } from './tls-client-contexts.js';
 
 /** What all threads' calls have in common. */
 export interface IoWorkerParts {
@@ -26,6 +28,7 @@ export interface IoWorkerParts {
   readonly ioWorkers: number;
   readonly reuseReadBuffer: boolean;
   readonly connectors: Map<number, Connector>;
+  readonly clientContexts: TlsClientContexts;
   /** Servers from before this io worker that were closed: a thread that has not heard of it must not have them listen again. */
   readonly closedServers: Set<number>;
   /** Servers with lower numbers are from before. */
@@ -81,10 +84,12 @@ export class ControlService implements IoWorkerControl {
       if (this.#parts.closedServers.has(request.server)) throw noSuchServer(request.server);
       if (known?.acceptor !== undefined) {
         known.inform(lane);
+        // Of several threads that restore it after a crash, only some may know of the last update.
+        if (request.tls !== undefined) known.updateTls(request.tls);
         return known.acceptor.listen(request);
       }
       const origin = Origin.server(request, codec, this.#loop.board);
-      const acceptor = new Acceptor(this.#loop, origin, this.#parts.reuseReadBuffer);
+      const acceptor = new Acceptor(this.#loop, origin, request, this.#parts.reuseReadBuffer);
       origin.inform(lane);
       if (seniority !== undefined) origin.subscribe(lane, seniority);
       // Known before it listens: two threads may ask for it after a crash.
@@ -120,6 +125,23 @@ export class ControlService implements IoWorkerControl {
     });
   }
 
+  updateTls(server: number, tls: TlsServerSettings): ControlResult<void> {
+    return settle(async () => {
+      const { origin, request } = await this.#server(server);
+      if (request.tls === undefined) {
+        throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `updateTls(): server ${server} listens without 'tls'`);
+      }
+      origin.updateTls(tls);
+    });
+  }
+
+  describe(server: number): ControlResult<ServerDescription> {
+    return settle(async () => {
+      const { request, acceptor } = await this.#server(server);
+      return { request, address: acceptor.address };
+    });
+  }
+
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void> {
     return settle(async () => {
       const origin = this.#loop.origins.get(id);
@@ -140,7 +162,7 @@ export class ControlService implements IoWorkerControl {
       // Before it connects: what the peer sends at once is read at once.
       const codec = await loadCodec(request.connection.codec);
       this.#openLane();
-      const connector = new Connector(this.#loop, request, this.#parts.reuseReadBuffer);
+      const connector = new Connector(this.#loop, request, this.#parts);
       this.#parts.connectors.set(request.attempt, connector);
       this.#attempts.add(connector);
       try {
@@ -159,11 +181,11 @@ export class ControlService implements IoWorkerControl {
     return settle(async () => this.#parts.connectors.get(attempt)?.abort(error));
   }
 
-  info(id: ConnectionId): ControlResult<ConnectionAddresses | undefined> {
+  info(id: ConnectionId): ControlResult<ConnectionDetails | undefined> {
     return settle(async () => {
       const connection = this.#loop.slots.get(slotOf(id));
       if (connection === undefined || connection.isClosed) return undefined;
-      return connection.generation === generationOf(id) ? connection.addresses : undefined;
+      return connection.generation === generationOf(id) ? connection.details : undefined;
     });
   }
 
@@ -196,8 +218,8 @@ export class ControlService implements IoWorkerControl {
       if (origin !== undefined && request !== undefined && acceptor !== undefined) {
         // It may be about to listen again.
         await acceptor.listen(request);
-        if (this.#loop.origins.get(id) === origin && !origin.isEnded) return { origin, request, acceptor };
-        continue;
+        if (this.#loop.origins.get(id) !== origin || origin.isEnded) continue;
+        return { origin, request: origin.request ?? request, acceptor };
       }
       const mayCome = performance.now() < this.#parts.restoredUntil && !this.#parts.closedServers.has(id);
       if (!mayCome) throw noSuchServer(id);

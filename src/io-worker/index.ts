@@ -8,6 +8,7 @@ import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
 import type { IoWorkerParts } from './control-service.js';
 import { EventLoop } from './event-loop.js';
 import { Lanes } from './lanes.js';
+import { TlsClientContexts } from './tls-client-contexts.js';
 
 /** So long the threads may take to restore the servers of a dead io worker, before one of them is not to be expected any more. */
 const RESTORE_MS = 3000;
@@ -30,6 +31,7 @@ const parts: IoWorkerParts = {
   restoredUntil,
   firstFreshServer,
   connectors: new Map(),
+  clientContexts: new TlsClientContexts(),
   closedServers: new Set(),
 };
 const lanes = new Lanes(parts, sizes);

@@ -1,7 +1,8 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectionSettings, ListenRequest } from '../shared/control-protocol.js';
-import { eventKind } from '../shared/event-record.js';
-import type { StatusBoard } from '../shared/status-board.js';
+import { encodeTlsFailed, eventKind, TLS_VERSION_BYTES, type TlsPeer } from '../shared/event-record.js';
+import { boardCounter, type StatusBoard } from '../shared/status-board.js';
+import type { TlsServerSettings } from '../shared/tls-settings.js';
 import type { Acceptor } from './acceptor.js';
 import { Audience } from './audience.js';
 import type { Codec } from './codec.js';
@@ -18,35 +19,39 @@ export class Origin {
   readonly audience: Audience;
   readonly connections: Set<TcpConnection> = new Set();
   /** What a server listens with. */
-  readonly request: ListenRequest | undefined;
+  request: ListenRequest | undefined;
   acceptor: Acceptor | undefined;
   /** Who hears of a server's end. */
   readonly #interested = new Set<EventLane>();
   /** Those who wait for a thread to have left. */
   #departures: { readonly lane: EventLane; left: number; readonly resolve: () => void }[] = [];
 
+  readonly #board: StatusBoard;
+
   private constructor(
     id: number,
     settings: ConnectionSettings,
     codec: Codec,
     audience: Audience,
+    board: StatusBoard,
     request?: ListenRequest,
   ) {
     this.id = id;
     this.settings = settings;
     this.codec = codec;
     this.audience = audience;
+    this.#board = board;
     this.request = request;
   }
 
   static server(request: ListenRequest, codec: Codec, board: StatusBoard): Origin {
     const audience = new Audience(request.dispatch, request.orphanTimeoutMs, board);
-    return new Origin(request.server, request.connection, codec, audience, request);
+    return new Origin(request.server, request.connection, codec, audience, board, request);
   }
 
   /** A client's connections belong to the thread that made them: without it they end. */
   static client(id: number, settings: ConnectionSettings, codec: Codec, lane: EventLane, board: StatusBoard): Origin {
-    const origin = new Origin(id, settings, codec, new Audience('owner', 0, board));
+    const origin = new Origin(id, settings, codec, new Audience('owner', 0, board), board);
     origin.audience.add(lane, 0, origin.connections);
     return origin;
   }
@@ -115,6 +120,27 @@ export class Origin {
     }, drainMs);
     await Promise.all(connections.map((connection) => connection.windDown(reason)));
     clearTimeout(deadline);
+  }
+
+  /** New connections get these settings from now on, and all threads that know the server are told: they restore it after a crash. */
+  updateTls(tls: TlsServerSettings): void {
+    const { request } = this;
+    if (request?.tls === undefined || tls.version <= request.tls.version) return;
+    this.acceptor?.updateTls(tls);
+    this.request = { ...request, tls };
+    const payload = Buffer.alloc(TLS_VERSION_BYTES);
+    payload.writeUInt32LE(tls.version);
+    for (const lane of this.#interested) lane.notices.send(eventKind.TLS_UPDATED, this.id, 0, payload);
+  }
+
+  /** Tells the threads that get its events that a handshake has failed. One whose ring is full is not told: peers make these. */
+  announceTlsFailure(peer: TlsPeer, error: Error): void {
+    const payload = encodeTlsFailed({ peer, error });
+    for (const lane of this.audience.lanes) {
+      if (!lane.offer(eventKind.TLS_FAILED, this.id, 0, payload, 0, payload.length)) {
+        this.#board.count(boardCounter.UNTOLD_TLS_ERRORS);
+      }
+    }
   }
 
   /** Tells the threads that a server is closed. */

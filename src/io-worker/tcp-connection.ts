@@ -1,6 +1,7 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import { connectionId } from '../shared/connection-id.js';
 import { framing, slotState } from '../shared/connection-table.js';
+import type { ConnectionDetails } from '../shared/control-protocol.js';
 import { type ConnectionAddresses, encodeClose, eventKind } from '../shared/event-record.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
@@ -14,7 +15,8 @@ import { ConnectionOutput, type OutputOwner } from './connection-output.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
-import type { PlainSocket, SocketListener } from './plain-socket.js';
+import type { SocketListener, SocketStream } from './socket-stream.js';
+import { isTlsError, tlsError } from './tls-error.js';
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
@@ -43,7 +45,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   readonly input: ConnectionInput;
   readonly addresses: ConnectionAddresses;
   readonly #loop: EventLoop;
-  readonly #socket: PlainSocket;
+  readonly #socket: SocketStream;
   readonly #output: ConnectionOutput;
   readonly #encoder: ConnectionEncoder;
 
@@ -70,7 +72,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   private constructor(
     loop: EventLoop,
-    socket: PlainSocket,
+    socket: SocketStream,
     origin: Origin,
     at: { slot: number; generation: number },
     attempt: number,
@@ -80,7 +82,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.origin = origin;
     this.slot = at.slot;
     this.generation = at.generation;
-    this.addresses = addressesOf(socket);
+    this.addresses = socket.addresses;
     this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
     this.#encoder = new ConnectionEncoder(this.#output, loop.chunkPool, this);
     const about = { addresses: this.addresses, origin: origin.id, attempt, passesOn: origin.audience.passesOn };
@@ -92,7 +94,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
    * @param attempt which connect() this answers, 0 for an accepted socket
    * @returns undefined if the connection table is full
    */
-  static open(loop: EventLoop, socket: PlainSocket, origin: Origin, attempt: number): TcpConnection | undefined {
+  static open(loop: EventLoop, socket: SocketStream, origin: Origin, attempt: number): TcpConnection | undefined {
     const { settings, codec } = origin;
     const { type } = settings.codec;
     const at = loop.slots.open({
@@ -119,6 +121,11 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   get role(): 'server' | 'client' {
     return this.origin.isServer ? 'server' : 'client';
+  }
+
+  get details(): ConnectionDetails {
+    const { tls } = this.#socket;
+    return { ...this.addresses, ...(tls !== undefined && { tls }) };
   }
 
   #start(): void {
@@ -348,6 +355,10 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   }
 
   onError(error: Error): void {
+    if (isTlsError(error)) {
+      this.#close('tls-error', tlsError('TLS failed', error));
+      return;
+    }
     const message = `The connection broke: ${error.message}`;
     this.#close('peer-reset', new ReactorError('ERR_REACTOR_CONNECTION_LOST', message, { cause: error }));
   }
@@ -509,14 +520,4 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.input.closed(this.#closePayload);
     for (const resolve of this.#whenClosed) resolve();
   }
-}
-
-function addressesOf({ socket }: PlainSocket): ConnectionAddresses {
-  return {
-    remoteAddress: socket.remoteAddress ?? '',
-    remotePort: socket.remotePort ?? 0,
-    remoteFamily: socket.remoteFamily === 'IPv6' ? 'IPv6' : 'IPv4',
-    localAddress: socket.localAddress ?? '',
-    localPort: socket.localPort ?? 0,
-  };
 }

@@ -33,6 +33,7 @@ export interface LaneListener {
   onAnswers(slot: number, generation: number, frames: Buffer): void;
   /** A piece of an answer; the first one has a header. */
   onAnswerPart(slot: number, generation: number, piece: Uint8Array, header?: PartHeader): void;
+  onTlsEvent(kind: number, id: number, payload: Buffer): void;
   /** Before and after events are handled: how far the ring has been given back. */
   onProgress(position: number): void;
 }
@@ -212,6 +213,10 @@ export class AppLane {
       }
       case eventKind.ANSWER_PART:
         this.#listener.onAnswerPart(slot, generation, this.#view());
+        break;
+      case eventKind.TLS_FAILED:
+      case eventKind.TLS_UPDATED:
+        this.#listener.onTlsEvent(kind, slot, this.#copy());
         break;
       default: {
         const connection = this.#listener.connectionAt(slot, generation);

@@ -1,6 +1,8 @@
 import { inspect } from 'node:util';
 import { ReactorError } from '../shared/reactor-error.js';
 
+export const DAY_MS: number = 24 * 60 * 60 * 1000;
+
 /** Says what is allowed if the value is not. `undefined` never gets here: it means the default. */
 export type Check = (value: unknown, path: string, call: string) => string | undefined;
 

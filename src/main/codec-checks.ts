@@ -1,6 +1,6 @@
 import { lengthFieldFault } from '../shared/codec-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import { type Check, type Checks, check, flag, integer, isPlainObject, need, oneOf } from './checks.js';
+import { type Check, type Checks, check, DAY_MS, flag, integer, isPlainObject, need, oneOf } from './checks.js';
 import {
   type CodecRelatedOptions,
   type CompressionOptions,
@@ -15,7 +15,6 @@ import {
 const MIB = 1024 * 1024;
 const MAX_DELIMITER_BYTES = 16;
 const MAX_DICTIONARY_BYTES = 64 * 1024;
-const DAY_MS = 24 * 60 * 60 * 1000;
 
 const delimiter: Check = (value) => {
   const isBytes = typeof value === 'string' || value instanceof Uint8Array;

@@ -1,7 +1,7 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectionId } from '../shared/connection-id.js';
 import type { ConnectionTable } from '../shared/connection-table.js';
-import type { ConnectionAddresses } from '../shared/event-record.js';
+import type { ConnectionDetails } from '../shared/control-protocol.js';
 import type { Activity } from './app-loop.js';
 import type { CommandWriter } from './command-writer.js';
 import type { CloseDetail, MessageInfo } from './connection-events.js';
@@ -44,5 +44,5 @@ export interface ConnectionContext {
   /** Keeps the thread alive while somebody waits. */
   hold<T>(wait: () => Promise<T>): Promise<T>;
   /** Asks the io worker. */
-  info(id: ConnectionId): Promise<ConnectionAddresses | undefined>;
+  info(id: ConnectionId): Promise<ConnectionDetails | undefined>;
 }

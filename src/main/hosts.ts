@@ -20,6 +20,7 @@ import { TcpClient } from './tcp-client.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
 import { type ServerBackend, TcpServer } from './tcp-server.js';
+import { tlsClientSettings, tlsServerSettings } from './tls-options.js';
 
 /** What the hosts need of their reactor. */
 export interface HostsOwner {
@@ -67,7 +68,8 @@ export class Hosts {
 
   async listen(options: ListenOptions): Promise<TcpServer> {
     const { registry } = this.#owner;
-    const { host, port, backlog = DEFAULT_BACKLOG, dispatch = 'owner' } = options;
+    const { host, port = 0, path, mode, backlog = DEFAULT_BACKLOG, dispatch = 'owner' } = options;
+    const tls = options.tls === undefined ? undefined : tlsServerSettings('listen()', options.tls, 0);
     const server = new TcpServer(registry.nextNumber(), this.#serverBackend());
     // Known before the call is answered: its first connections may be announced earlier than the answer.
     this.#hosts.set(server.id, server);
@@ -76,11 +78,14 @@ export class Hosts {
         server: server.id,
         host,
         port,
+        path,
+        mode,
         backlog,
         home: 0,
         dispatch,
         orphanTimeoutMs: options.orphanTimeoutMs ?? DEFAULT_ORPHAN_TIMEOUT_MS,
         connection: connectionSettings(options),
+        tls,
       };
       const seniority = dispatch === 'owner' ? registry.nextNumber() : undefined;
       server.seniority = seniority ?? 0;
@@ -108,9 +113,11 @@ export class Hosts {
     return server;
   }
 
-  client(options: ClientOptions): TcpClient {
+  /** @param call for messages */
+  client(options: ClientOptions, call: string): TcpClient {
     const { registry, links, checkOpen, hold } = this.#owner;
-    const client = new TcpClient(registry.nextId(), options, {
+    const tls = tlsClientSettings(call, options.tls);
+    const client = new TcpClient(registry.nextId(), options, tls, {
       nextAttempt: () => registry.nextId(),
       connect: async (request) => {
         checkOpen('connect()');
@@ -132,7 +139,7 @@ export class Hosts {
 
   /** Connects with a client of its own, which is forgotten with its connection. */
   async connect(options: ClientOptions, to: ConnectOptions): Promise<TcpConnection> {
-    const client = this.client(options);
+    const client = this.client(options, 'connect()');
     const forget = (): void => void this.#hosts.delete(client.id);
     client.once('disconnect', forget);
     try {
@@ -204,6 +211,8 @@ export class Hosts {
           // Their last events are in the ring by now.
           await links.caughtUp();
         }),
+      updateTls: (server, tls) => hold(() => this.#listening.updateTls(server, tls)),
+      describe: (server, worker) => hold(() => links.call(worker, 'describe', server.id)),
       close: (server, drainMs) => this.#close(server, 'server-close', drainMs),
       nextNumber: () => registry.nextNumber(),
       defer: (run) => links.loop.defer(run),

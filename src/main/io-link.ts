@@ -12,7 +12,13 @@ import {
   type LaneWelcome,
 } from '../shared/control-protocol.js';
 import { Doorbell } from '../shared/doorbell.js';
-import type { CloseEvent, OpenEvent, PartHeader } from '../shared/event-record.js';
+import {
+  type CloseEvent,
+  decodeTlsFailed,
+  eventKind,
+  type OpenEvent,
+  type PartHeader,
+} from '../shared/event-record.js';
 import { Ledger } from '../shared/ledger.js';
 import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
@@ -292,6 +298,12 @@ export class IoLink implements LaneListener {
 
   onAnswerPart(slot: number, generation: number, piece: Uint8Array, header?: PartHeader): void {
     this.context.requests.answeredInPart(connectionId(this.worker, slot, generation), piece, header);
+  }
+
+  onTlsEvent(kind: number, id: number, payload: Buffer): void {
+    const host = this.#owner.hostOf(id);
+    if (kind === eventKind.TLS_FAILED) host?.onTlsFailed(decodeTlsFailed(payload));
+    else host?.onTlsUpdated(payload.readUInt32LE(), this.worker);
   }
 
   onProgress(position: number): void {

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
+import type { TlsServerSettings } from '../shared/tls-settings.js';
 import type { IoLink } from './io-link.js';
 import { type IoLinks, ignoreEnd } from './io-links.js';
 import { sharesPorts, warnOfSingleHome } from './shared-port.js';
@@ -28,13 +29,14 @@ export class Listening {
   }
 
   /**
-   * Listens on all io workers if they can share the port, otherwise on one.
+   * Listens on all io workers if they can share the port, otherwise on one; a path cannot be shared.
    * @param seniority if this thread subscribes at the same time
    */
   async listen(request: ListenRequest, seniority: number | undefined): Promise<ServerDescription> {
-    if (this.#ioWorkers === 1 || !sharesPorts) {
+    const isPath = request.path !== undefined;
+    if (this.#ioWorkers === 1 || !sharesPorts || isPath) {
       const home = this.#nextHome++ % this.#ioWorkers;
-      if (this.#ioWorkers > 1) warnOfSingleHome(home);
+      if (this.#ioWorkers > 1 && !isPath) warnOfSingleHome(home);
       const alone = { ...request, home };
       return { request: alone, address: await this.#links.call(home, 'listen', alone, seniority) };
     }
@@ -94,6 +96,12 @@ export class Listening {
         await (link.isLost ? Promise.race([closed, late]) : closed);
       }),
     );
+  }
+
+  /** New TLS settings on all io workers that have the server. One that is being started again is waited for. */
+  async updateTls({ id, request }: TcpServer, tls: TlsServerSettings): Promise<void> {
+    const links = this.#links.all.filter(({ worker }) => request?.home === undefined || request.home === worker);
+    await Promise.all(links.map(({ worker }) => this.#links.call(worker, 'updateTls', id, tls)));
   }
 
   /**

@@ -7,6 +7,7 @@ import {
   type Check,
   type Checks,
   check,
+  DAY_MS,
   flag,
   integer,
   need,
@@ -32,8 +33,8 @@ import type {
   SpawnOptions,
   WaitOptions,
 } from './options.js';
+import { unixPath } from './unix-path.js';
 
-const DAY_MS = 24 * 60 * 60 * 1000;
 const MIB = 1024 * 1024;
 /** As many as there are lanes: more than a thread could reasonably serve. */
 const MAX_SPAWNED_IO_WORKERS = 32;
@@ -63,10 +64,18 @@ const spawn: Checks<SpawnOptions> = {
   reuseReadBuffer: flag,
 };
 
+/** tls-options.ts looks into it. */
+const tls: Check = () => undefined;
+
+const client: Checks<ClientOptions> = { ...connection, tls };
+
 const listen: Checks<ListenOptions> = {
   ...connection,
   host: text,
   port: integer(0, 65_535),
+  path: unixPath,
+  mode: integer(0, 0o777),
+  tls,
   backlog: integer(1, 65_535),
   dispatch: oneOf('owner', 'balance', 'all'),
   orphanTimeoutMs: integer(0, DAY_MS),
@@ -75,6 +84,7 @@ const listen: Checks<ListenOptions> = {
 const connect: Checks<ConnectOptions> = {
   host: text,
   port: integer(1, 65_535),
+  path: unixPath,
   timeoutMs: integer(1, DAY_MS),
   signal: abortSignal,
 };
@@ -93,6 +103,17 @@ const broadcast: Checks<BroadcastOptions> = {
     typeof value === 'object' && value !== null ? undefined : 'a connection, or several connections in an iterable',
 };
 
+/** A port and perhaps a host, or a path. */
+function needAddress(call: string, options: ConnectOptions | ListenOptions): void {
+  if (options.path === undefined) {
+    need(call, options, 'port');
+    return;
+  }
+  if (options.host === undefined && options.port === undefined) return;
+  const message = `${call}: option 'path' takes the place of 'host' and 'port', and cannot be given with them`;
+  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+}
+
 // Each throws ERR_REACTOR_INVALID_OPTION, before anything has been started.
 
 export function checkSpawn(options: SpawnOptions): void {
@@ -102,24 +123,27 @@ export function checkSpawn(options: SpawnOptions): void {
 export function checkListen(options: ListenOptions): void {
   check('listen()', options, listen);
   checkCodec('listen()', options);
-  need('listen()', options, 'port');
+  needAddress('listen()', options);
+  if (options.mode === undefined || (options.path !== undefined && !options.path.startsWith('\0'))) return;
+  const message = "listen(): option 'mode' goes with 'path', and a name that begins with '\\0' is no file";
+  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
 }
 
 export function checkClient(options: ClientOptions): void {
-  check('client()', options, connection);
+  check('client()', options, client);
   checkCodec('client()', options);
 }
 
 export function checkConnect(options: ConnectOptions): void {
   check('connect()', options, connect);
-  need('connect()', options, 'port');
+  needAddress('connect()', options);
 }
 
 /** `reactor.connect()` takes a client's options and a connect's in one. */
 export function checkShorthandConnect(options: ConnectOptions & ClientOptions): void {
-  check('connect()', options, { ...connection, ...connect });
+  check('connect()', options, { ...client, ...connect });
   checkCodec('connect()', options);
-  need('connect()', options, 'port');
+  needAddress('connect()', options);
 }
 
 export function checkServerClose(options: CloseOptions): void {

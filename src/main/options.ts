@@ -1,6 +1,7 @@
 import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
 import type { TcpConnection } from './tcp-connection.js';
+import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
 
 /** What a connection is set up with, whichever side opened it. */
 export interface ConnectionOptions {
@@ -91,8 +92,17 @@ export interface SpawnOptions {
 export interface ListenOptions extends ConnectionOptions {
   /** Default: every address of the machine, as `net.Server` does it. */
   host?: string;
-  /** 0 to 65,535; 0 takes a free one, which `server.address` tells. */
-  port: number;
+  /** 0 to 65,535; 0 takes a free one, which `server.address` tells. Required, if there is no `path`. */
+  port?: number;
+  /**
+   * A Unix domain socket in place of `host` and `port`: a file, which is made, and removed when the server is closed; one that
+   * nobody listens on any more is replaced. On Linux, `'\0'` and a name is a socket without a file. 107 bytes at most (macOS: 103).
+   */
+  path?: string;
+  /** Permissions of that file, such as 0o660. Default: what the process's umask leaves. */
+  mode?: number;
+  /** Connections are encrypted. Default: they are not. */
+  tls?: TlsServerOptions;
   /** Connections that the kernel may queue before they are accepted. Default 4096; 1 to 65,535. */
   backlog?: number;
   /**
@@ -110,14 +120,19 @@ export interface ListenOptions extends ConnectionOptions {
   orphanTimeoutMs?: number;
 }
 
-export type ClientOptions = ConnectionOptions;
+export interface ClientOptions extends ConnectionOptions {
+  /** Connections are encrypted. `true` is the same as `{}`. Default false. */
+  tls?: boolean | TlsClientOptions;
+}
 
 export interface ConnectOptions {
   /** Default 'localhost'. */
   host?: string;
-  /** 1 to 65,535. */
-  port: number;
-  /** Until the connection must be made, name look-up included. Default 10,000 ms; 1 ms to one day. */
+  /** 1 to 65,535. Required, if there is no `path`. */
+  port?: number;
+  /** A Unix domain socket in place of `host` and `port`. */
+  path?: string;
+  /** Until the connection must be made, name look-up and TLS included. Default 10,000 ms; 1 ms to one day. */
   timeoutMs?: number;
   /** Aborts the attempt. */
   signal?: AbortSignal;

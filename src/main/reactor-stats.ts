@@ -13,8 +13,10 @@ export interface ReactorStats {
   readonly heldConnections: number;
   readonly accepted: number;
   readonly connected: number;
-  /** Peers turned away: no free slot, or no file descriptor. */
+  /** Peers turned away: no free slot, no file descriptor, or a TLS handshake that failed. */
   readonly refused: number;
+  /** So many 'tlsClientError' were not told to a thread, since its event ring was full. */
+  readonly untoldTlsErrors: number;
   readonly closed: number;
   /** Frames of kinds that are allowed and that nobody here is interested in. */
   readonly ignoredFrames: number;
@@ -43,6 +45,7 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     accepted: sum(boardCounter.ACCEPTED),
     connected: sum(boardCounter.CONNECTED),
     refused: sum(boardCounter.REFUSED),
+    untoldTlsErrors: sum(boardCounter.UNTOLD_TLS_ERRORS),
     closed: sum(boardCounter.CLOSED),
     ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
     readPauses: sum(boardCounter.READ_PAUSES),

@@ -212,17 +212,18 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   client(options: ClientOptions = {}): TcpClient {
     checkClient(options);
     this.#checkOpen('client()');
-    return this.#hosts.client(options);
+    return this.#hosts.client(options, 'client()');
   }
 
   /** One connection, with a client of its own. Rejects like `client()` and `TcpClient.connect()`. Thread: any. */
   async connect(options: ConnectOptions & ClientOptions): Promise<TcpConnection> {
     checkShorthandConnect(options);
-    const { host, port, timeoutMs, signal, ...clientOptions } = options;
+    const { host, port, path, timeoutMs, signal, ...clientOptions } = options;
     this.#checkOpen('connect()');
     return this.#hosts.connect(clientOptions, {
-      port,
       ...(host !== undefined && { host }),
+      ...(port !== undefined && { port }),
+      ...(path !== undefined && { path }),
       ...(timeoutMs !== undefined && { timeoutMs }),
       ...(signal !== undefined && { signal }),
     });

@@ -1,5 +1,6 @@
 import type { ConnectRequest } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
+import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { ConnectionInfo } from './connection-events.js';
 import { checkConnect, checkServerClose } from './option-checks.js';
 import {
@@ -36,13 +37,15 @@ interface Attempt {
 export class TcpClient extends TcpHost {
   readonly #backend: ClientBackend;
   readonly #options: ClientOptions;
+  readonly #tls: TlsClientSettings | undefined;
   readonly #attempts = new Map<number, Attempt>();
   #closing: Promise<void> | undefined;
 
   /** @internal */
-  constructor(id: number, options: ClientOptions, backend: ClientBackend) {
+  constructor(id: number, options: ClientOptions, tls: TlsClientSettings | undefined, backend: ClientBackend) {
     super(id);
     this.#options = options;
+    this.#tls = tls;
     this.#backend = backend;
   }
 
@@ -50,12 +53,12 @@ export class TcpClient extends TcpHost {
    * Connects; may be called any number of times, also at once.
    *
    * Rejects with ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CONNECT_FAILED (`cause` has the system error),
-   * ERR_REACTOR_CONNECT_TIMEOUT, ERR_REACTOR_ABORTED, ERR_REACTOR_TOO_MANY_CONNECTIONS, ERR_REACTOR_CLOSED,
+   * ERR_REACTOR_CONNECT_TIMEOUT, ERR_REACTOR_TLS (`cause` has Node's error), ERR_REACTOR_ABORTED, ERR_REACTOR_TOO_MANY_CONNECTIONS, ERR_REACTOR_CLOSED,
    * ERR_REACTOR_IO_WORKER_CRASH. Thread: app.
    */
   async connect(options: ConnectOptions): Promise<TcpConnection> {
     checkConnect(options);
-    const { host = 'localhost', port, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, signal } = options;
+    const { host = 'localhost', port = 0, path, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, signal } = options;
     throwIfAborted(signal);
     this.#throwIfClosed();
     const attempt = this.#backend.nextAttempt();
@@ -69,8 +72,9 @@ export class TcpClient extends TcpHost {
         // The connection itself comes through the event ring, in front of its messages; the answer to this call may come
         // earlier or later, and matters only if it is a failure.
         this.#attempts.set(attempt, { resolve, reject });
-        const settings = connectionSettings(this.#options);
-        this.#backend.connect({ client: this.id, attempt, host, port, timeoutMs, connection: settings }).catch(reject);
+        const target = { client: this.id, attempt, host, port, path, timeoutMs };
+        const settings = { connection: connectionSettings(this.#options), tls: this.#tls };
+        this.#backend.connect({ ...target, ...settings }).catch(reject);
       });
       // Aborted, or the client closed, after it had succeeded and before anybody could know.
       if (signal?.aborted === true) connection.destroy();

@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
 import { type ConnectionCounts, slotState } from '../shared/connection-table.js';
+import type { ConnectionDetails } from '../shared/control-protocol.js';
 import type { CloseEvent, ConnectionAddresses, PartHeader } from '../shared/event-record.js';
 import { frameKind, REQUEST_ID_BYTES, requestId } from '../shared/frame-format.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
@@ -177,6 +178,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     return this.#addresses?.localPort;
   }
 
+  /** It has TLS; `info()` has more about it. */
+  get encrypted(): boolean | undefined {
+    return this.#addresses?.encrypted;
+  }
+
   /** @internal Names the reactor that it belongs to. */
   get reactor(): string {
     return this.#context.reactor;
@@ -269,14 +275,16 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /**
-   * Both ends of the connection, from the io worker. Rejects with ERR_REACTOR_CONNECTION_CLOSED. Thread: any; those that
-   * get its events have the same in `remoteAddress` and so on.
+   * Both ends of the connection, and what TLS knows of it, from the io worker. Rejects with ERR_REACTOR_CONNECTION_CLOSED.
+   * Thread: any; those that get its events have the addresses in `remoteAddress` and so on.
    */
-  async info(): Promise<ConnectionAddresses> {
-    const info = this.#addresses ?? (await this.#context.info(this.id));
+  async info(): Promise<ConnectionDetails> {
+    const known = this.#addresses?.encrypted === false ? this.#addresses : undefined;
+    const info: ConnectionDetails | undefined = known ?? (await this.#context.info(this.id));
     if (info === undefined) throw this.#closedError('info()');
-    const { remoteAddress, remotePort, remoteFamily, localAddress, localPort } = info;
-    return { remoteAddress, remotePort, remoteFamily, localAddress, localPort };
+    const { remoteAddress, remotePort, remoteFamily, localAddress, localPort, encrypted, tls } = info;
+    const addresses = { remoteAddress, remotePort, remoteFamily, localAddress, localPort, encrypted };
+    return tls === undefined ? addresses : { ...addresses, tls };
   }
 
   // ---- reading ----

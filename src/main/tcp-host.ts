@@ -1,6 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
+import type { TlsFailedEvent, TlsPeer } from '../shared/event-record.js';
+import { fromErrorData } from '../shared/reactor-error.js';
 import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
 import type { CloseOptions } from './options.js';
 import type { Reply } from './reply.js';
@@ -18,6 +20,11 @@ export interface HostEvents {
   drain: [connection: TcpConnection];
   /** Always a connection's last event. */
   disconnect: [connection: TcpConnection, reason: CloseReason, detail: CloseDetail];
+  /**
+   * Of a server with TLS: a handshake has failed, and the peer has been turned away. `error.cause` has the reason. A thread whose
+   * event ring is full is not told.
+   */
+  tlsClientError: [error: Error, peer: TlsPeer];
   /** Of a server: it is closed, whichever thread has closed it. */
   close: [];
 }
@@ -75,6 +82,14 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   onDrain(connection: TcpConnection): void {
     this.emit('drain', connection);
   }
+
+  /** @internal */
+  onTlsFailed({ error, peer }: TlsFailedEvent): void {
+    this.emit('tlsClientError', fromErrorData(error), peer);
+  }
+
+  /** @internal See TcpServer. */
+  onTlsUpdated(_version: number, _worker: number): void {}
 
   /** @internal */
   onEnded(): void {

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import type { ListenRequest, ServerAddress, ServerDescription } from '../shared/control-protocol.js';
 import { maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
+import type { TlsServerSettings } from '../shared/tls-settings.js';
 import type { ConnectionInfo } from './connection-events.js';
 import { checkBroadcast, checkServerClose } from './option-checks.js';
 import { type BroadcastOptions, type CloseOptions, DEFAULT_DRAIN_MS } from './options.js';
@@ -9,6 +10,7 @@ import type { ReactorHandle } from './reactor-handle.js';
 import { surfaceErrors } from './surface.js';
 import { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
+import { type TlsServerOptions, tlsServerSettings } from './tls-options.js';
 
 /** @internal What a server needs of its reactor. */
 export interface ServerBackend {
@@ -16,6 +18,9 @@ export interface ServerBackend {
   nextNumber(): number;
   subscribe(server: TcpServer): Promise<ServerDescription>;
   unsubscribe(server: TcpServer): Promise<void>;
+  updateTls(server: TcpServer, tls: TlsServerSettings): Promise<void>;
+  /** As an io worker knows it. */
+  describe(server: TcpServer, worker: number): Promise<ServerDescription>;
   close(server: TcpServer, drainMs: number): Promise<void>;
   /** Behind the microtasks that an answer sets in motion. */
   defer(run: () => void): void;
@@ -127,6 +132,28 @@ export class TcpServer extends TcpHost {
   }
 
   /**
+   * New connections get these TLS settings, in place of all that the server had; connections that there are go on with theirs. Once
+   * it has resolved, no handshake begins with the old ones.
+   *
+   * Rejects with ERR_REACTOR_INVALID_OPTION, also for a server that listens without TLS, and then nothing changes;
+   * ERR_REACTOR_INVALID_ARGUMENT in a thread that has neither listened nor subscribed; ERR_REACTOR_NO_SUCH_SERVER;
+   * ERR_REACTOR_CLOSED; ERR_REACTOR_IO_WORKER_CRASH. Thread: any.
+   */
+  async updateTls(options: TlsServerOptions): Promise<void> {
+    const { request } = this;
+    if (request === undefined) {
+      const message = 'updateTls(): this thread has neither listened nor subscribed, and does not know the server';
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
+    }
+    if (request.tls === undefined) {
+      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `updateTls(): server ${this.id} listens without 'tls'`);
+    }
+    const tls = tlsServerSettings('updateTls()', options, this.#backend.nextNumber());
+    await this.#backend.updateTls(this, tls);
+    this.#noteTls(tls);
+  }
+
+  /**
    * Stops accepting, lets every connection handle what it has received and send what it has to send, then shuts it down.
    * What is not done after `drainMs` is cut; its 'disconnect' says how many bytes were not sent. Connections end with
    * reason 'server-close'. Twice is the same as once.
@@ -151,6 +178,23 @@ export class TcpServer extends TcpHost {
     this.#address = address;
     // The caller's `await` goes on in a microtask; only then can it add listeners.
     this.#backend.defer(() => this.#announceEarly());
+  }
+
+  /** @internal An io worker has newer settings than this thread may know of: it would restore the old ones after a crash. */
+  override onTlsUpdated(version: number, worker: number): void {
+    const known = this.request?.tls;
+    if (known === undefined || known.version >= version) return;
+    this.#backend.describe(this, worker).then(
+      ({ request }) => this.#noteTls(request.tls),
+      // The server or the io worker is gone: others are asked, or nobody needs to know.
+      () => undefined,
+    );
+  }
+
+  #noteTls(tls: TlsServerSettings | undefined): void {
+    const { request } = this;
+    if (tls === undefined || request?.tls === undefined || tls.version <= request.tls.version) return;
+    this.request = { ...request, tls };
   }
 
   /** @internal Whoever closed it, it is over. */

@@ -26,6 +26,8 @@ export const closeReasons = [
   'decompression-failed',
   /** Nothing came from the peer for as long as a heartbeat allows. */
   'heartbeat-timeout',
+  /** TLS failed on an open connection: the peer refused this side's certificate, or sent what TLS does not allow. */
+  'tls-error',
 ] as const;
 
 export type CloseReason = (typeof closeReasons)[number];

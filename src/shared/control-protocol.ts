@@ -5,6 +5,7 @@ import type { ConnectionId } from './connection-id.js';
 import type { ConnectionAddresses } from './event-record.js';
 import type { LaneMemory, LaneSizes } from './lane.js';
 import type { ErrorData } from './reactor-error.js';
+import type { TlsClientSettings, TlsInfo, TlsServerSettings } from './tls-settings.js';
 
 /**
  * The control plane: rare calls that want an answer, over comlink, on a port of the lane. Data never takes this way.
@@ -29,12 +30,16 @@ export interface IoWorkerControl {
    * @param unlessLast answer false, and change nothing, if no other thread is subscribed
    */
   unsubscribe(server: number, unlessLast: boolean): ControlResult<boolean>;
+  /** New connections get these settings from now on, unless the server has newer ones. */
+  updateTls(server: number, tls: TlsServerSettings): ControlResult<void>;
+  /** What the server listens with now. */
+  describe(server: number): ControlResult<ServerDescription>;
   /** Ends a server or a client: stops accepting, winds its connections down, answers when the last is closed. */
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void>;
   connect(request: ConnectRequest): ControlResult<ConnectionId>;
   abortConnect(attempt: number): ControlResult<void>;
   /** Answers undefined if it is closed. */
-  info(id: ConnectionId): ControlResult<ConnectionAddresses | undefined>;
+  info(id: ConnectionId): ControlResult<ConnectionDetails | undefined>;
   /** Winds down everything there is. */
   close(drainMs: number): ControlResult<void>;
 }
@@ -65,12 +70,22 @@ export interface ListenRequest {
   readonly server: number;
   readonly host: string | undefined;
   readonly port: number;
+  /** In place of host and port. */
+  readonly path: string | undefined;
+  readonly mode: number | undefined;
   readonly backlog: number;
   /** The io worker that it lives on; undefined: all of them listen, and share the port. */
   readonly home: number | undefined;
   readonly dispatch: Dispatch;
   readonly orphanTimeoutMs: number;
   readonly connection: ConnectionSettings;
+  readonly tls: TlsServerSettings | undefined;
+}
+
+/** What the io worker knows of a connection. */
+export interface ConnectionDetails extends ConnectionAddresses {
+  /** Of one that is encrypted. */
+  readonly tls?: TlsInfo;
 }
 
 export interface ServerDescription {
@@ -78,6 +93,7 @@ export interface ServerDescription {
   readonly address: ServerAddress;
 }
 
+/** `{ address: path, port: 0, family: 'Unix' }` if it is a path. */
 export interface ServerAddress {
   readonly address: string;
   readonly port: number;
@@ -90,8 +106,11 @@ export interface ConnectRequest {
   readonly attempt: number;
   readonly host: string;
   readonly port: number;
+  /** In place of host and port. */
+  readonly path: string | undefined;
   readonly timeoutMs: number;
   readonly connection: ConnectionSettings;
+  readonly tls: TlsClientSettings | undefined;
 }
 
 /** What an io worker is started with. */

@@ -22,6 +22,8 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  *  ANSWERS        whole frames that answer requests of this thread, whoever gets the connection's messages
  *  ANSWER_FIRST   like PART_FIRST, of an answer
  *  ANSWER_PART    like PART, of an answer
+ *  TLS_FAILED     a handshake with that server has failed, see below
+ *  TLS_UPDATED    u32 version: that server has new TLS settings
  * ```
  */
 export const eventKind = {
@@ -41,6 +43,8 @@ export const eventKind = {
   ANSWERS: 14,
   ANSWER_FIRST: 15,
   ANSWER_PART: 16,
+  TLS_FAILED: 17,
+  TLS_UPDATED: 18,
 } as const;
 
 /** In front of the first piece of a message. */
@@ -53,14 +57,17 @@ export interface PartHeader {
 export const PART_HEADER_BYTES = 8;
 export const partOffset = { LENGTH: 0, KIND: 4 } as const;
 export const REDELIVERY_BYTES = 4;
+export const TLS_VERSION_BYTES = 4;
 
-/** Both ends of a connection. */
+/** Both ends of a connection. Of a Unix domain socket the side that listens has its path as address, the other one ''. */
 export interface ConnectionAddresses {
   readonly remoteAddress: string;
   readonly remotePort: number;
-  readonly remoteFamily: 'IPv4' | 'IPv6';
+  readonly remoteFamily: 'IPv4' | 'IPv6' | 'Unix';
   readonly localAddress: string;
   readonly localPort: number;
+  /** It has TLS. */
+  readonly encrypted: boolean;
 }
 
 export interface OpenEvent extends ConnectionAddresses {
@@ -79,36 +86,89 @@ export interface OpenEvent extends ConnectionAddresses {
  *  | origin f64 | attempt f64 | remote port | local port  | flags  | length | remote address | local address |
  *  +------------+-------------+-------------+-------------+--------+--------+----------------+---------------+
  * ```
- * Flags: 1 IPv6, 2 handed over. `length` is that of the remote address; the local one takes the rest. Both are ASCII.
+ * Flags: 1 IPv6, 2 handed over, 4 Unix, 8 encrypted. `length` is that of the remote address; the local one takes the rest. Both
+ * are UTF-8, and no longer than a path of a Unix domain socket.
  */
 const openOffset = { ORIGIN: 0, ATTEMPT: 8, REMOTE_PORT: 16, LOCAL_PORT: 18, FLAGS: 20, LENGTH: 21, TEXT: 22 } as const;
-const openFlag = { IPV6: 1, HANDED_OVER: 2 } as const;
+const openFlag = { IPV6: 1, HANDED_OVER: 2, UNIX: 4, ENCRYPTED: 8 } as const;
 
 export function encodeOpen(event: OpenEvent): Buffer {
-  const payload = Buffer.alloc(openOffset.TEXT + event.remoteAddress.length + event.localAddress.length);
+  const remote = Buffer.from(event.remoteAddress);
+  const local = Buffer.from(event.localAddress);
+  const payload = Buffer.alloc(openOffset.TEXT + remote.length + local.length);
   payload.writeDoubleLE(event.origin, openOffset.ORIGIN);
   payload.writeDoubleLE(event.attempt, openOffset.ATTEMPT);
   payload.writeUInt16LE(event.remotePort, openOffset.REMOTE_PORT);
   payload.writeUInt16LE(event.localPort, openOffset.LOCAL_PORT);
-  const flags = (event.remoteFamily === 'IPv6' ? openFlag.IPV6 : 0) | (event.handedOver ? openFlag.HANDED_OVER : 0);
+  const flags =
+    (event.remoteFamily === 'IPv6' ? openFlag.IPV6 : 0) |
+    (event.remoteFamily === 'Unix' ? openFlag.UNIX : 0) |
+    (event.handedOver ? openFlag.HANDED_OVER : 0) |
+    (event.encrypted ? openFlag.ENCRYPTED : 0);
   payload.writeUInt8(flags, openOffset.FLAGS);
-  payload.writeUInt8(event.remoteAddress.length, openOffset.LENGTH);
-  payload.write(event.remoteAddress + event.localAddress, openOffset.TEXT, 'latin1');
+  payload.writeUInt8(remote.length, openOffset.LENGTH);
+  payload.set(remote, openOffset.TEXT);
+  payload.set(local, openOffset.TEXT + remote.length);
   return payload;
 }
 
 export function decodeOpen(payload: Buffer): OpenEvent {
   const flags = payload.readUInt8(openOffset.FLAGS);
   const split = openOffset.TEXT + payload.readUInt8(openOffset.LENGTH);
+  const ipFamily = (flags & openFlag.IPV6) !== 0 ? 'IPv6' : 'IPv4';
   return {
     origin: payload.readDoubleLE(openOffset.ORIGIN),
     attempt: payload.readDoubleLE(openOffset.ATTEMPT),
     remotePort: payload.readUInt16LE(openOffset.REMOTE_PORT),
     localPort: payload.readUInt16LE(openOffset.LOCAL_PORT),
-    remoteFamily: (flags & openFlag.IPV6) !== 0 ? 'IPv6' : 'IPv4',
-    remoteAddress: payload.toString('latin1', openOffset.TEXT, split),
-    localAddress: payload.toString('latin1', split),
+    remoteFamily: (flags & openFlag.UNIX) !== 0 ? 'Unix' : ipFamily,
+    remoteAddress: payload.toString('utf8', openOffset.TEXT, split),
+    localAddress: payload.toString('utf8', split),
     handedOver: (flags & openFlag.HANDED_OVER) !== 0,
+    encrypted: (flags & openFlag.ENCRYPTED) !== 0,
+  };
+}
+
+/** With whom a handshake has failed. Of a Unix domain socket '' and 0. */
+export interface TlsPeer {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+}
+
+export interface TlsFailedEvent {
+  readonly peer: TlsPeer;
+  readonly error: ErrorData;
+}
+
+/**
+ * ```
+ *  0                 2        3
+ *  +-----------------+--------+----------------+---------------+
+ *  | remote port u16 | length | remote address | error as JSON |
+ *  +-----------------+--------+----------------+---------------+
+ * ```
+ */
+const tlsFailedOffset = { PORT: 0, LENGTH: 2, TEXT: 3 } as const;
+
+export function encodeTlsFailed({ peer, error }: { readonly peer: TlsPeer; readonly error: Error }): Buffer {
+  const address = Buffer.from(peer.remoteAddress);
+  const json = Buffer.from(JSON.stringify(toErrorData(error)));
+  const payload = Buffer.alloc(tlsFailedOffset.TEXT + address.length + json.length);
+  payload.writeUInt16LE(peer.remotePort, tlsFailedOffset.PORT);
+  payload.writeUInt8(address.length, tlsFailedOffset.LENGTH);
+  payload.set(address, tlsFailedOffset.TEXT);
+  payload.set(json, tlsFailedOffset.TEXT + address.length);
+  return payload;
+}
+
+export function decodeTlsFailed(payload: Buffer): TlsFailedEvent {
+  const split = tlsFailedOffset.TEXT + payload.readUInt8(tlsFailedOffset.LENGTH);
+  return {
+    peer: {
+      remoteAddress: payload.toString('utf8', tlsFailedOffset.TEXT, split),
+      remotePort: payload.readUInt16LE(tlsFailedOffset.PORT),
+    },
+    error: JSON.parse(payload.toString('utf8', split)) as ErrorData,
   };
 }
 

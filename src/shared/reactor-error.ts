@@ -10,6 +10,7 @@ export const errorCodes = {
   ERR_REACTOR_TOO_MANY_THREADS: 'The reactor has as many threads attached as it can serve',
   ERR_REACTOR_CONNECTION_CLOSED: 'The connection closed before the operation was done',
   ERR_REACTOR_CONNECTION_LOST: 'The connection broke; cause has the system error',
+  ERR_REACTOR_TLS: 'TLS failed: a certificate was refused, or the peer does not speak it; cause has the error',
   ERR_REACTOR_PROTOCOL: 'The peer sent bytes that the codec does not allow',
   ERR_REACTOR_FRAME_TOO_LARGE: 'The peer announced a frame longer than limits.maxFrameBytes',
   ERR_REACTOR_DECOMPRESSION: 'What the peer sent cannot be decompressed, or is too long when it is',

@@ -37,6 +37,7 @@ export const boardCounter = {
   OPEN: 7,
   HELD: 8,
   RECLAIMED_LANES: 9,
+  UNTOLD_TLS_ERRORS: 10,
 } as const;
 export type BoardCounter = (typeof boardCounter)[keyof typeof boardCounter];
 

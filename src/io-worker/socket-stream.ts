@@ -1,6 +1,11 @@
 import net from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { ConnectionAddresses } from '../shared/event-record.js';
 import { READ_BUFFER_BYTES } from '../shared/lane.js';
+import type { TlsInfo } from '../shared/tls-settings.js';
 import type { Chunk } from './chunk-pool.js';
+import { addressesOf, type UnixPaths } from './socket-addresses.js';
+import { tlsInfoOf } from './tls-info.js';
 
 /** What a socket tells its connection. */
 export interface SocketListener {
@@ -20,7 +25,7 @@ export interface SocketListener {
 const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
 
 /** The parts of a libuv handle that are used here where they exist, and that no documentation promises. */
-interface TcpHandle {
+interface StreamHandle {
   reading: boolean;
   useUserBuffer(buffer: Uint8Array): void;
   /** Bytes that libuv has not been able to hand to the kernel yet. */
@@ -28,17 +33,30 @@ interface TcpHandle {
 }
 
 interface HandleHolder {
-  _handle: TcpHandle | null;
+  _handle: StreamHandle | null;
 }
 
-/** A TCP socket that reads into a reused buffer where it can, and writes a batch of chunks with one call. */
-export class PlainSocket {
+/** Where a socket may connect to. */
+export type SocketTarget = { readonly host: string; readonly port: number } | { readonly path: string };
+
+/**
+ * A connected or connecting socket, TCP or Unix, with TLS or without. Reads into a reused buffer where it can, and writes a batch
+ * of chunks with one call.
+ */
+export class SocketStream {
   readonly socket: net.Socket;
   /** Set before the first event can come: sockets start paused. */
   listener: SocketListener | undefined;
+  readonly #unix: UnixPaths | undefined;
+  #addresses: ConnectionAddresses | undefined;
   #writing = false;
 
-  private constructor(create: (onread: net.OnReadOpts | undefined) => net.Socket, reuseReadBuffer: boolean) {
+  private constructor(
+    create: (onread: net.OnReadOpts | undefined) => net.Socket,
+    reuseReadBuffer: boolean,
+    unix: UnixPaths | undefined,
+  ) {
+    this.#unix = unix;
     this.socket = create(
       reuseReadBuffer
         ? {
@@ -62,25 +80,50 @@ export class PlainSocket {
    * second socket is made on the first one's handle. That is undocumented: on a Node where the handle looks different, the
    * first socket is kept and read through 'data' events.
    */
-  static adopt(accepted: net.Socket, reuseReadBuffer: boolean): PlainSocket {
+  static adopt(accepted: net.Socket, reuseReadBuffer: boolean, unix: UnixPaths | undefined): SocketStream {
     const holder = accepted as unknown as HandleHolder;
     const handle = holder._handle;
     if (!reuseReadBuffer || typeof handle?.useUserBuffer !== 'function' || typeof handle.reading !== 'boolean') {
-      return new PlainSocket(() => accepted, false);
+      return new SocketStream(() => accepted, false, unix);
     }
     holder._handle = null;
     handle.reading = false;
-    return new PlainSocket(
+    return new SocketStream(
       (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
       true,
+      unix,
     );
   }
 
-  static connect(host: string, port: number, reuseReadBuffer: boolean): PlainSocket {
-    return new PlainSocket((onread) => {
-      const options: net.NetConnectOpts = { host, port, allowHalfOpen: true, noDelay: true };
-      return net.connect(onread === undefined ? options : { ...options, onread });
-    }, reuseReadBuffer);
+  static connect(target: SocketTarget, reuseReadBuffer: boolean): SocketStream {
+    return new SocketStream(
+      (onread) => {
+        const options = { ...target, allowHalfOpen: true, noDelay: true };
+        return net.connect(onread === undefined ? options : { ...options, onread });
+      },
+      reuseReadBuffer,
+      'path' in target ? { remote: target.path, local: '' } : undefined,
+    );
+  }
+
+  /** A socket whose handshake is done. What has come behind it waits. */
+  static secured(socket: TLSSocket, addresses: ConnectionAddresses): SocketStream {
+    const stream = new SocketStream(() => socket, false, undefined);
+    stream.#addresses = { ...addresses, encrypted: true };
+    // A listener for 'data' has set it flowing, from the next tick on.
+    socket.pause();
+    return stream;
+  }
+
+  /** Of one that is connected. */
+  get addresses(): ConnectionAddresses {
+    this.#addresses ??= addressesOf(this.socket, this.#unix, false);
+    return this.#addresses;
+  }
+
+  /** Undefined without TLS. */
+  get tls(): TlsInfo | undefined {
+    return this.socket instanceof TLSSocket ? tlsInfoOf(this.socket) : undefined;
   }
 
   pause(): void {
@@ -109,14 +152,14 @@ export class PlainSocket {
     return !this.#writing;
   }
 
-  /** Bytes of the present write that the kernel does not have; undefined if this Node does not tell. */
+  /** Bytes of the present write that the kernel does not have; undefined if this Node does not tell, or TLS is in between. */
   get pendingBytes(): number | undefined {
-    if (this.socket.errored !== null) return undefined;
+    if (this.socket.errored !== null || this.socket instanceof TLSSocket) return undefined;
     const size = (this.socket as unknown as HandleHolder)._handle?.writeQueueSize;
     return typeof size === 'number' ? size : undefined;
   }
 
-  /** The end of what has been written, as FIN. */
+  /** The end of what has been written, as FIN; with TLS, close_notify before it. */
   end(): void {
     this.socket.end();
   }
