@@ -13,10 +13,11 @@ const MAX_LENGTH_DIGITS = 10;
  * What is sent are replies that are encoded already.
  */
 export default defineCodec({
-  create: ({ maxCommandBytes = 1024 * 1024 } = {}, { maxFrameBytes }) => ({
+  /** @param {{ maxCommandBytes?: number } | undefined} options */
+  create: (options, { maxFrameBytes }) => ({
     maxMessageBytes: maxFrameBytes,
     open: (channel) => ({
-      ...decodeFrames(channel, { maxBytes: maxCommandBytes, frameLength }),
+      ...decodeFrames(channel, { maxBytes: options?.maxCommandBytes ?? 1024 * 1024, frameLength }),
       encode: (reply, output) => output.write(reply),
       // A reply is the same for every connection: a broadcast is encoded once.
       sharedEncoding: 'resp',
@@ -24,7 +25,10 @@ export default defineCodec({
   }),
 });
 
-/** How long the command at the front is, or undefined if that cannot be told yet. */
+/**
+ * How long the command at the front is, or undefined if that cannot be told yet.
+ * @param {Buffer} bytes
+ */
 function frameLength(bytes) {
   if (bytes[0] !== STAR) return lineEnd(bytes, 0);
   let at = lineEnd(bytes, 0);
@@ -38,17 +42,26 @@ function frameLength(bytes) {
   return at;
 }
 
-/** Where the line that begins at `start` ends, its CR LF included. */
+/**
+ * Where the line that begins at `start` ends, its CR LF included.
+ * @param {Buffer} bytes
+ * @param {number} start
+ */
 function lineEnd(bytes, start) {
   if (start >= bytes.length) return undefined;
   const end = bytes.indexOf('\r\n', start);
   return end === -1 ? undefined : end + 2;
 }
 
+/**
+ * @param {Buffer} bytes
+ * @param {number} start
+ * @param {number} most
+ */
 export function numberAt(bytes, start, most) {
   let value = 0;
   for (let at = start; bytes[at] !== CR; at++) {
-    const digit = bytes[at] - 48;
+    const digit = (bytes[at] ?? 0) - 48;
     if (!(digit >= 0 && digit <= 9) || at - start >= MAX_LENGTH_DIGITS) throw new Error('a length must be a number');
     value = value * 10 + digit;
   }

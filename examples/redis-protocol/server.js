@@ -3,11 +3,15 @@ import { numberAt } from './resp-codec.js';
 const OK = '+OK\r\n';
 const PONG = '+PONG\r\n';
 const NIL = '$-1\r\n';
+const EMPTY = Buffer.alloc(0);
 
-/** What some commands do to `store`, a Map of Buffers. */
+/**
+ * What some commands do to the store.
+ * @type {Record<string, (store: Map<string, Buffer>, args: Buffer[]) => string | Buffer>}
+ */
 const commands = {
   PING: (_store, [text]) => (text === undefined ? PONG : bulk(text)),
-  ECHO: (_store, [text = '']) => bulk(text),
+  ECHO: (_store, [text = EMPTY]) => bulk(text),
   SET: (store, [key, value]) => {
     if (value === undefined) return error("wrong number of arguments for 'set'");
     store.set(String(key), value);
@@ -28,12 +32,17 @@ const commands = {
   DBSIZE: (store) => `:${store.size}\r\n`,
   // What redis-cli and redis-benchmark ask when they connect.
   COMMAND: () => '*0\r\n',
-  CONFIG: (_store, [, name = '']) => Buffer.concat([Buffer.from('*2\r\n'), bulk(name), bulk(Buffer.alloc(0))]),
+  CONFIG: (_store, [, name = EMPTY]) => Buffer.concat([Buffer.from('*2\r\n'), bulk(name), bulk(EMPTY)]),
   CLIENT: () => OK,
 };
 
-/** A Redis of a few commands: `redis-cli -p PORT` and `redis-benchmark -t set,get,ping -p PORT` work with it. */
+/**
+ * A Redis of a few commands: `redis-cli -p PORT` and `redis-benchmark -t set,get,ping -p PORT` work with it.
+ * @param {import('simple-reactor').Reactor} reactor
+ * @param {number} port
+ */
 export async function startServer(reactor, port) {
+  /** @type {Map<string, Buffer>} */
   const store = new Map();
   const server = await reactor.listen({
     host: '127.0.0.1',
@@ -41,7 +50,7 @@ export async function startServer(reactor, port) {
     codec: { module: new URL('./resp-codec.js', import.meta.url) },
   });
   server.on('message', (connection, command) => {
-    const [name = '', ...args] = argumentsOf(command);
+    const [name = EMPTY, ...args] = argumentsOf(command);
     const upper = String(name).toUpperCase();
     if (upper === 'QUIT') {
       connection.send(OK);
@@ -54,7 +63,10 @@ export async function startServer(reactor, port) {
   return server;
 }
 
-/** The arguments of a command that the codec has found whole. They are copies: some are kept. */
+/**
+ * The arguments of a command that the codec has found whole. They are copies: some are kept.
+ * @param {Buffer} command
+ */
 function argumentsOf(command) {
   if (command[0] !== 42)
     return command
@@ -62,6 +74,7 @@ function argumentsOf(command) {
       .trim()
       .split(/\s+/)
       .map((word) => Buffer.from(word));
+  /** @type {Buffer[]} */
   const args = [];
   let at = command.indexOf('\r\n') + 2;
   while (at < command.length) {
@@ -73,10 +86,12 @@ function argumentsOf(command) {
   return args;
 }
 
+/** @param {Buffer} value */
 function bulk(value) {
   return Buffer.concat([Buffer.from(`$${value.length}\r\n`), value, Buffer.from('\r\n')]);
 }
 
+/** @param {string} text */
 function error(text) {
   return `-ERR ${text}\r\n`;
 }
