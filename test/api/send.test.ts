@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
-import { type Codec, ReactorError, type TcpConnection } from '../../src/index.js';
+import { type CodecOption, ReactorError, type TcpConnection } from '../../src/index.js';
 import { closed, Log, nextText, texts, until } from '../fixtures/events.js';
 import { frame, type RawPeer } from '../fixtures/raw-peer.js';
 import { HOST, pattern, readModes, scene } from '../fixtures/scene.js';
@@ -153,7 +153,7 @@ describe('send()', () => {
       expect(received.entries[1]?.equals(pattern(3000, 2).subarray(3, 700))).to.equal(true);
     });
 
-    for (const codec of ['frame', 'raw'] satisfies Codec[]) {
+    for (const codec of ['frame', 'raw'] satisfies CodecOption[]) {
       it(`strings as UTF-8, with characters of every length, also long ones (codec '${codec}')`, async () => {
         const { near, far } = await stage.pair({ both: { codec, ...ROOMY } });
         const strings = [
