@@ -2,9 +2,10 @@ import v8 from 'node:v8';
 import vm from 'node:vm';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { DecoderSink } from '../../src/io-worker/codec.js';
-import { encodeFrame, encodeHello, FrameDecoder } from '../../src/io-worker/frame-codec.js';
-import { Feeder, type Finding, RecordingSink } from './frame-codec-fuzz.js';
+import type { CodecOutput } from '../../src/io-worker/codec.js';
+import type { ConnectionChannel } from '../../src/io-worker/codec-channel.js';
+import { type FrameChannel, FrameCodec, FrameConnection } from '../../src/io-worker/frame-codec.js';
+import { Feeder, type Finding, messageNames, RecordingSink } from './frame-codec-fuzz.js';
 
 const LIMIT = 16 * 1024 * 1024;
 const KIB = 1024;
@@ -34,15 +35,10 @@ const ping = (bytes: Uint8Array): Finding => ({ what: 'ping', body: Buffer.from(
 /** Findings as short text: bodies of 100 KB would make a failure unreadable, and the comparison slow. */
 function summary(findings: readonly Finding[]): string[] {
   return findings.map((finding) => {
-    switch (finding.what) {
-      case 'message':
-      case 'ping':
-        return `${finding.what} of ${finding.body.length}: ${finding.body.toString('hex', 0, 12)} sum ${sum(finding.body)}`;
-      case 'ignored':
-        return `ignored ${finding.kind}`;
-      default:
-        return `fail ${finding.reason} ${finding.code}`;
+    if ('body' in finding) {
+      return `${finding.what} of ${finding.body.length}: ${finding.body.toString('hex', 0, 12)} sum ${sum(finding.body)}`;
     }
+    return finding.what === 'ignored' ? 'ignored' : `fail ${finding.reason} ${finding.code}`;
   });
 }
 
@@ -57,12 +53,17 @@ function expectFindings(sink: RecordingSink, expected: readonly Finding[]): void
   expect(summary(sink.findings)).to.deep.equal(summary(expected));
 }
 
+/** One without compression. */
+function makeConnection(channel: FrameChannel, maxFrameBytes = LIMIT): FrameConnection {
+  return new FrameConnection(channel, { maxFrameBytes, compression: undefined });
+}
+
 function makeDecoder(
   limit = LIMIT,
   hasRoom?: () => boolean,
-): { decoder: FrameDecoder; sink: RecordingSink; feeder: Feeder } {
+): { decoder: FrameConnection; sink: RecordingSink; feeder: Feeder } {
   const sink = new RecordingSink(hasRoom);
-  const decoder = new FrameDecoder(sink, limit);
+  const decoder = makeConnection(sink, limit);
   return { decoder, sink, feeder: new Feeder(decoder, sink) };
 }
 
@@ -90,7 +91,7 @@ function* cutAt(bytes: Buffer, positions: readonly number[]): Iterable<Buffer> {
 }
 
 /** Compares in place, without copying: fast enough to try every split of a long stream. */
-class ComparingSink implements DecoderSink {
+class ComparingSink implements FrameChannel {
   readonly #expected: readonly Finding[];
   #found = 0;
   /** Bytes of the current message that have come in parts. */
@@ -106,7 +107,7 @@ class ComparingSink implements DecoderSink {
     this.#found = 0;
     this.#have = 0;
     this.#problem = undefined;
-    const decoder = new FrameDecoder(this, LIMIT);
+    const decoder = makeConnection(this);
     let start = 0;
     for (const end of [...positions, bytes.length]) {
       const position = decoder.decode(bytes, start, end);
@@ -120,31 +121,58 @@ class ComparingSink implements DecoderSink {
   }
 
   frames(bytes: Uint8Array, start: number, end: number, count: number): boolean {
+    const found = this.#takeRun(bytes, start, end);
+    if (found !== count) this.#problem ??= `${found} frames instead of ${count}`;
+    return true;
+  }
+
+  answers(bytes: Uint8Array, start: number, end: number, lane: number): boolean {
+    const first = this.#found;
+    this.#takeRun(bytes, start, end);
+    for (const finding of this.#expected.slice(first, this.#found)) {
+      const wanted = 'body' in finding ? (finding.body[3] as number) >> 3 : -1;
+      if (wanted !== lane) this.#problem ??= `an answer to lane ${wanted} went to ${lane}`;
+    }
+    return true;
+  }
+
+  #takeRun(bytes: Uint8Array, start: number, end: number): number {
+    const input = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    let count = 0;
     let position = start;
-    for (let i = 0; i < count; i++) {
-      const next = position + 4 + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readUInt32LE(position);
-      this.#expectNext('message', bytes, position + 6, next);
+    for (; position < end; count++) {
+      const next = position + 4 + input.readUInt32LE(position);
+      this.#expectNext(messageNames.get(input[position + 4] as number), bytes, position + 6, next);
       position = next;
     }
     if (position !== end) this.#problem ??= `${count} frames end at ${position}, the range at ${end}`;
+    return count;
+  }
+
+  message(): boolean {
+    this.#problem ??= 'message() was called, though nothing is compressed';
     return true;
   }
 
-  chunk(): boolean {
-    this.#problem ??= 'chunk() was called';
-    return true;
+  resume(): void {
+    this.#problem ??= 'resume() was called, though nothing is compressed';
   }
 
-  partFirst(length: number, bytes: Uint8Array, start: number, end: number): boolean {
+  partFirst(length: number, bytes: Uint8Array, start: number, end: number, kind?: number): boolean {
     const next = this.#expected[this.#found];
-    const announced = next?.what === 'message' ? next.body.length : -1;
-    if (length !== announced || this.#have !== 0) this.#problem ??= `a message of ${length} bytes begins`;
+    const announced = next !== undefined && 'body' in next ? next.body.length : -1;
+    const what = messageNames.get(kind ?? -1);
+    if (length !== announced || what !== next?.what || this.#have !== 0) {
+      this.#problem ??= `a ${what} of ${length} bytes begins`;
+    }
+    if (what !== 'message' && what !== 'request' && end - start < 4)
+      this.#problem ??= `a ${what} begins without its id`;
     return this.part(bytes, start, end);
   }
 
   part(bytes: Uint8Array, start: number, end: number): boolean {
     const next = this.#expected[this.#found];
-    if (next?.what !== 'message') {
+    if (next === undefined || !('body' in next)) {
       this.#problem ??= 'a part came of what is no message';
       return true;
     }
@@ -157,22 +185,32 @@ class ComparingSink implements DecoderSink {
     return true;
   }
 
-  ping(bytes: Uint8Array, start: number, end: number): void {
-    this.#expectNext('ping', bytes, start, end);
+  writeOwn(write: (output: CodecOutput) => void | Promise<void>): boolean {
+    const pieces: Uint8Array[] = [];
+    void write({ write: (bytes) => void pieces.push(bytes) });
+    const pong = Buffer.concat(pieces);
+    if (pong.readUInt32LE(0) !== pong.length - 4 || pong[4] !== 2 || pong[5] !== 0)
+      this.#problem ??= 'it wrote no pong';
+    this.#expectNext('ping', pong, 6, pong.length);
+    return true;
   }
 
-  ignored(kind: number): void {
+  ignored(): void {
     const next = this.#expected[this.#found++];
-    if (next?.what !== 'ignored' || next.kind !== kind) this.#problem ??= `kind ${kind} was ignored`;
+    if (next?.what !== 'ignored') this.#problem ??= 'something was ignored';
   }
 
   fail(reason: string): void {
     this.#problem ??= `it failed with '${reason}'`;
   }
 
-  #expectNext(what: 'message' | 'ping', bytes: Uint8Array, start: number, end: number): void {
+  #expectNext(what: Finding['what'] | undefined, bytes: Uint8Array, start: number, end: number): void {
     const next = this.#expected[this.#found++];
-    const same = next?.what === what && Buffer.compare(bytes.subarray(start, end), next.body) === 0;
+    const same =
+      next !== undefined &&
+      'body' in next &&
+      next.what === what &&
+      Buffer.compare(bytes.subarray(start, end), next.body) === 0;
     if (!same) this.#problem ??= `finding ${this.#found - 1} is a ${what} of ${end - start} bytes`;
   }
 }
@@ -184,7 +222,12 @@ const streams: fc.Arbitrary<FrameSpec[]> = fc.array(
     { weight: 6, arbitrary: fc.record({ kind: fc.constant(0), length: fc.nat(40) }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant(0), length: fc.constant(0) }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom(1, 2), length: fc.oneof(fc.nat(8), fc.constant(256)) }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom(4, 8, 64, 255), length: fc.nat(300) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom(4, 5, 64, 255), length: fc.nat(300) }) },
+    { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom(6, 7, 7, 8), length: fc.integer({ min: 4, max: 40 }) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ kind: fc.constantFrom(6, 7, 8), length: fc.integer({ min: 65_524, max: 100_000 }) }),
+    },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant(200), length: fc.integer({ min: 60_000, max: 80_000 }) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant(0), length: fc.integer({ min: 65_524, max: 65_540 }) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant(0), length: fc.integer({ min: 65_541, max: 150_000 }) }) },
@@ -209,9 +252,10 @@ function buildStream(specs: readonly FrameSpec[]): Stream {
     edges.push(position);
     pieces.push(frame(kind, content));
     position += 6 + length;
-    if (kind === 0) findings.push(message(content));
+    const what = messageNames.get(kind);
+    if (what !== undefined) findings.push({ what, body: content });
     else if (kind === 1) findings.push(ping(content));
-    else if (kind !== 2) findings.push({ what: 'ignored', kind });
+    else if (kind !== 2) findings.push({ what: 'ignored' });
   }
   return { bytes: Buffer.concat(pieces), edges, findings };
 }
@@ -236,7 +280,7 @@ function split({ bytes, edges }: Stream, positions: readonly Cut[]): Iterable<Bu
 
 const HELLO = '12000000 03 00  0100 0000 00000001 00000000 00000000';
 
-describe('FrameDecoder', () => {
+describe('FrameConnection', () => {
   describe('with frames that are allowed', () => {
     it('hands the body of a data frame on as a message', () => {
       expectFindings(findingsOf([hex('07000000 00 00 68656c6c6f')]), [message(Buffer.from('hello'))]);
@@ -248,7 +292,7 @@ describe('FrameDecoder', () => {
 
     it('hands all whole data frames of a read on in one call', () => {
       const calls: string[] = [];
-      const sink: DecoderSink = new RecordingSink();
+      const sink: FrameChannel = new RecordingSink();
       sink.frames = (_bytes, start, end, count) => {
         calls.push(`${count} frames in [${start}, ${end})`);
         return true;
@@ -257,7 +301,7 @@ describe('FrameDecoder', () => {
       for (const rest of ['', '03000000 00']) {
         calls.length = 0;
         const bytes = hex(`03000000 00 00 61  02000000 00 00  04000000 00 00 6263 ${rest}`);
-        expect(new FrameDecoder(sink, LIMIT).decode(bytes, 0, bytes.length)).to.equal(bytes.length);
+        expect(makeConnection(sink).decode(bytes, 0, bytes.length)).to.equal(bytes.length);
         expect(calls).to.deep.equal(['3 frames in [0, 21)']);
       }
     });
@@ -265,7 +309,7 @@ describe('FrameDecoder', () => {
     it('looks at nothing outside of the given range', () => {
       const sink = new RecordingSink();
       const bytes = hex('ffffffff ff ff   03000000 00 00 61   00000000 00 00');
-      expect(new FrameDecoder(sink, LIMIT).decode(bytes, 6, 13)).to.equal(13);
+      expect(makeConnection(sink).decode(bytes, 6, 13)).to.equal(13);
       expectFindings(sink, [message(Buffer.from('a'))]);
     });
 
@@ -342,11 +386,11 @@ describe('FrameDecoder', () => {
   });
 
   describe('with kinds that nobody is interested in', () => {
-    const kinds = [4, 5, 6, 7, 8];
+    const kinds = [4, 5];
     for (let kind = 64; kind <= 255; kind++) kinds.push(kind);
-    const expected = kinds.flatMap((kind): Finding[] => [{ what: 'ignored', kind }, message(Uint8Array.of(kind))]);
+    const expected = kinds.flatMap((kind): Finding[] => [{ what: 'ignored' }, message(Uint8Array.of(kind))]);
 
-    it('ignores 4 to 8 and 64 to 255, names each once, and goes on behind it', () => {
+    it('ignores 4, 5 and 64 to 255, counts each once, and goes on behind it', () => {
       for (const length of [0, 1, 300]) {
         const bytes = Buffer.concat(
           kinds.flatMap((kind) => [frame(kind, body(length)), frame(0, Uint8Array.of(kind))]),
@@ -415,7 +459,7 @@ describe('FrameDecoder', () => {
       },
       {
         name: 'flags on a frame that it would ignore',
-        bad: ['04', '08', '40', 'ff'].flatMap((kind) => flags(`14000000 ${kind}`)),
+        bad: ['04', '05', '40', 'ff'].flatMap((kind) => flags(`14000000 ${kind}`)),
         decides: 6,
       },
       { name: 'a second hello', before: greeted, bad: [HELLO], decides: 'when whole' },
@@ -440,7 +484,7 @@ describe('FrameDecoder', () => {
       message(Buffer.from('a')),
       message(hex('')),
       ping(Buffer.from('p')),
-      { what: 'ignored', kind: 64 },
+      { what: 'ignored' },
       message(Buffer.from('bc')),
     ];
     const after = hex('03000000 00 00 7a  02000000 01 00  02000000 00 00');
@@ -478,7 +522,7 @@ describe('FrameDecoder', () => {
     it('delivers nothing that comes after it has refused', () => {
       for (const first of ['00000000', '02000000 09', 'ffffffff', '03000000 00 01 61', `${HELLO}${HELLO}`]) {
         const sink = new RecordingSink();
-        const decoder = new FrameDecoder(sink, LIMIT);
+        const decoder = makeConnection(sink);
         decoder.decode(hex(first), 0, hex(first).length);
         const findings = sink.findings.length;
         expect(sink.failed).to.equal(true);
@@ -495,7 +539,7 @@ describe('FrameDecoder', () => {
         sink.fail = (_reason, error) => {
           text = error.message;
         };
-        new FrameDecoder(sink, limit).decode(bytes, 0, bytes.length);
+        makeConnection(sink, limit).decode(bytes, 0, bytes.length);
         return text;
       };
       expect(errorOf(hex('01000000 00 00'))).to.match(/length of 1\b.*\b2\b/);
@@ -522,10 +566,10 @@ describe('FrameDecoder', () => {
       message(Buffer.from('aaaaaaaa')),
       ping(Buffer.from('pi')),
       ping(hex('')),
-      { what: 'ignored', kind: 70 },
+      { what: 'ignored' },
     ];
     const back = hex('02000000 00 00  02000000 05 00  03000000 00 00 62');
-    const backFindings: Finding[] = [message(hex('')), { what: 'ignored', kind: 5 }, message(Buffer.from('b'))];
+    const backFindings: Finding[] = [message(hex('')), { what: 'ignored' }, message(Buffer.from('b'))];
     const mixed = Buffer.concat([front, frame(0, long), back]);
     const mixedFindings = [...frontFindings, message(long), ...backFindings];
 
@@ -722,12 +766,14 @@ describe('FrameDecoder', () => {
     v8.setFlagsFromString('--expose-gc');
     const collectGarbage = vm.runInNewContext('gc') as () => void;
 
-    const discard: DecoderSink = {
+    const discard: FrameChannel = {
       frames: () => true,
-      chunk: () => true,
+      answers: () => true,
+      message: () => true,
       partFirst: () => true,
       part: () => true,
-      ping() {},
+      writeOwn: () => true,
+      resume() {},
       ignored() {},
       fail: (_reason, error) => {
         throw error;
@@ -737,10 +783,10 @@ describe('FrameDecoder', () => {
     /** Many decoders that are given the same reads, and what they hold, in bytes per decoder. */
     class Decoders {
       readonly #before = Decoders.#arrayBufferBytes();
-      readonly #decoders: FrameDecoder[];
+      readonly #decoders: FrameConnection[];
 
       constructor(count: number) {
-        this.#decoders = Array.from({ length: count }, () => new FrameDecoder(discard, LIMIT));
+        this.#decoders = Array.from({ length: count }, () => makeConnection(discard));
       }
 
       static #arrayBufferBytes(): number {
@@ -801,20 +847,49 @@ describe('FrameDecoder', () => {
   });
 });
 
-describe('encodeFrame()', () => {
+/** What a codec writes. */
+function written(write: (output: CodecOutput) => void | Promise<void>): Buffer {
+  const pieces: Uint8Array[] = [];
+  void write({ write: (bytes) => void pieces.push(bytes) });
+  return Buffer.concat(pieces);
+}
+
+/** What a codec writes when a connection is opened. */
+function greeting(codec: FrameCodec): Buffer {
+  let bytes = Buffer.alloc(0);
+  codec.open({
+    writeOwn: (write: (output: CodecOutput) => void | Promise<void>) => {
+      bytes = Buffer.concat([bytes, written(write)]);
+      return true;
+    },
+  } as unknown as ConnectionChannel);
+  return bytes;
+}
+
+describe('encode() of codec frame', () => {
   it('puts length, kind and flags in front of the body', () => {
-    expect(encodeFrame(2, hex('010203'))).to.deep.equal(hex('05000000 02 00 010203'));
-    expect(encodeFrame(0, hex(''))).to.deep.equal(hex('02000000 00 00'));
-    expect(encodeFrame(255, body(70_000))).to.deep.equal(Buffer.concat([hex('72110100 ff 00'), body(70_000)]));
+    const connection = makeConnection(new RecordingSink());
+    const encoded = (kind: number, content: Buffer): Buffer =>
+      written((output) => connection.encode(content, output, kind));
+    expect(encoded(2, hex('010203'))).to.deep.equal(hex('05000000 02 00 010203'));
+    expect(encoded(0, hex(''))).to.deep.equal(hex('02000000 00 00'));
+    expect(encoded(255, body(70_000))).to.deep.equal(Buffer.concat([hex('72110100 ff 00'), body(70_000)]));
+  });
+
+  it('has nothing to do as long as the peer does not compress', () => {
+    const connection = makeConnection(new RecordingSink());
+    expect([connection.passesThrough, connection.sharedEncoding]).to.deep.equal([true, 'plain']);
   });
 });
 
-describe('encodeHello()', () => {
+describe('The hello of codec frame', () => {
   it('is a frame of kind 3 with the version and the largest frame that is accepted, little-endian', () => {
-    expect(encodeHello(0x01020304)).to.deep.equal(hex('12000000 03 00  0100 0000 04030201 00000000 00000000'));
+    expect(greeting(new FrameCodec(0x01020304))).to.deep.equal(
+      hex('12000000 03 00  0100 0000 04030201 00000000 00000000'),
+    );
   });
 
   it('is accepted by the other side', () => {
-    expectFindings(findingsOf([encodeHello(LIMIT), encodeFrame(0, hex('61'))]), [message(Buffer.from('a'))]);
+    expectFindings(findingsOf([greeting(new FrameCodec(LIMIT)), frame(0, hex('61'))]), [message(Buffer.from('a'))]);
   });
 });
