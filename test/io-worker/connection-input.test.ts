@@ -1,63 +1,9 @@
 import { expect } from 'chai';
 import type { ConnectionCodec } from '../../src/io-worker/codec.js';
 import { ConnectionInput } from '../../src/io-worker/connection-input.js';
-import type { EventLane } from '../../src/io-worker/event-lane.js';
-import type { KeptInput } from '../../src/io-worker/lane-trail.js';
-import { decodeOpen, eventKind } from '../../src/shared/event-record.js';
+import { eventKind } from '../../src/shared/event-record.js';
 import { ReactorError } from '../../src/shared/reactor-error.js';
-
-const names = new Map<number, string>(Object.entries(eventKind).map(([name, kind]) => [kind, name]));
-
-/** A thread: what it has been told, and how much more it takes. */
-class Lane {
-  room = 100;
-  isCrowded = false;
-  readonly events: string[] = [];
-  /** Who has put the last input into the ring. */
-  keeper: KeptInput['keeper'] | undefined;
-  #retry: { retryDelivery(): boolean } | undefined;
-
-  offer(
-    kind: number,
-    _slot: number,
-    _generation: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    kept?: KeptInput,
-  ): boolean {
-    if (this.room === 0) return false;
-    this.keeper = kept?.keeper ?? this.keeper;
-    this.room--;
-    const payload = Buffer.from(bytes.subarray(start, end));
-    const name = names.get(kind);
-    if (name === 'OPEN') this.events.push(`OPEN ${decodeOpen(payload).handedOver ? 'again' : 'new'}`);
-    else if (name === 'REDELIVERY') this.events.push(`REDELIVERY ${payload.readUInt32LE()}`);
-    else this.events.push(`${name} ${payload.toString('latin1')}`.trimEnd());
-    return true;
-  }
-
-  block(source: { retryDelivery(): boolean }): void {
-    this.#retry = source;
-  }
-
-  unblock(): void {
-    this.#retry = undefined;
-  }
-
-  countConnection(): void {}
-  noteConsumed(): void {}
-
-  /** There is room again. */
-  takeMore(): void {
-    this.room = 100;
-    this.#retry?.retryDelivery();
-  }
-
-  get asLane(): EventLane {
-    return this as unknown as EventLane;
-  }
-}
+import { Lane } from './fake-lane.js';
 
 /** Each byte is a message; 'E' breaks the rules, 'T' is more than the decoder can bear. */
 class LetterCodec implements ConnectionCodec {
