@@ -123,7 +123,11 @@ export class ConnectionEncoder {
     const output: CodecOutput = { write: (bytes) => void pieces.push(asBuffer(bytes)) };
     const promise = this.#codec?.encode(message, output, frameKind.DATA);
     const whole = (): Buffer => (pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces));
-    return promise === undefined ? whole() : promise.then(whole);
+    if (promise === undefined) return whole();
+    const encoded = promise.then(whole);
+    // Each connection hears of a failure when it is its turn; it may have closed by then.
+    encoded.catch(() => undefined);
+    return encoded;
   }
 
   /** Sends what has been encoded for several connections. */
@@ -174,6 +178,7 @@ export class ConnectionEncoder {
     this.#head = 0;
     this.#jobBytes = 0;
     for (const parts of this.#parts.values()) parts.clear();
+    this.#written = 0;
     this.#parts.clear();
     this.#partBytes = 0;
   }
