@@ -74,6 +74,7 @@ export const codec: Check = (value, path, call) => {
   if (!isPlainObject(value)) return ALLOWED;
   if ('module' in value) {
     check(call, value, moduleForm, `${path}.`);
+    need(call, value, 'module', `${path}.`);
     return undefined;
   }
   const { type, ...options } = value as { type?: unknown };
