@@ -1,10 +1,12 @@
 import { inspect } from 'node:util';
 import { expect } from 'chai';
+import { type Codec, type CompressionOptions, codecSettings } from '../../src/main/codec-options.js';
 import {
   checkClient,
   checkConnect,
   checkListen,
   checkReactorClose,
+  checkRequest,
   checkServerClose,
   checkShorthandConnect,
   checkSpawn,
@@ -55,9 +57,50 @@ const signal: OptionCase = {
   allowed: 'an AbortSignal',
 };
 const codec: OptionCase = {
-  good: ['frame', 'raw'],
-  bad: ['line', '', 'Frame', null, 0, ['raw'], { type: 'line' }],
-  allowed: "one of 'frame', 'raw'",
+  good: [
+    'frame',
+    'raw',
+    'line',
+    'simple-reactor',
+    { type: 'frame' },
+    { type: 'raw' },
+    { type: 'line' },
+    { type: 'line', delimiter: '\r\n', maxBytes: 100 },
+    { type: 'length-field', bytes: 4 },
+    { type: 'length-field', offset: 2, bytes: 4, endian: 'little', adjustment: -6, strip: 0 },
+    { type: 'fixed', bytes: 16 },
+    { type: 'simple-reactor' },
+    { type: 'simple-reactor', compress: false, heartbeatMs: 500 },
+    { module: new URL('file:///codec.js') },
+    { module: 'file:///codec.js', options: { any: ['thing', 1n, new Map()] } },
+  ],
+  bad: [
+    '',
+    'Frame',
+    'length-field',
+    'fixed',
+    'module',
+    'toString',
+    null,
+    0,
+    true,
+    ['raw'],
+    {},
+    { type: 'Line' },
+    { type: 'toString' },
+    { type: ['raw'] },
+    { type: 0 },
+    { bytes: 4 },
+    new Map([['type', 'raw']]),
+    () => 'frame',
+  ],
+  allowed:
+    "one of 'frame', 'raw', 'line', 'simple-reactor', an object with one of the types frame, raw, line, length-field, fixed, simple-reactor, or an object with a module",
+};
+const compression: OptionCase = {
+  good: [true, false, {}, { thresholdBytes: 0 }, { dictionary: Buffer.from('x') }],
+  bad: [null, 0, 1, 'lz4', '', [], new Map(), () => true],
+  allowed: 'true, false or an object',
 };
 const messages: OptionCase = {
   good: ['copy', 'borrow'],
@@ -72,11 +115,12 @@ const overflow: OptionCase = {
 
 const connection: Record<string, OptionCase> = {
   codec,
+  compression,
   messages,
   highWaterMark: integer(1, 32 * MIB),
   overflow,
   // It has a table of its own below.
-  limits: { good: [{}, { maxFrameBytes: 1000 }], bad: [], allowed: '' },
+  limits: { good: [{}, { maxFrameBytes: 1000 }, { maxRequests: 5 }], bad: [], allowed: '' },
   shutdownTimeoutMs: integer(1, DAY_MS),
   allowHalfOpen: flag,
 };
@@ -162,6 +206,13 @@ const checks: readonly CheckCase[] = [
     check: untyped(checkReactorClose),
     required: {},
     options: { timeoutMs: integer(0, DAY_MS) },
+  },
+  {
+    name: 'checkRequest()',
+    call: 'request()',
+    check: untyped(checkRequest),
+    required: {},
+    options: { timeoutMs: integer(1, DAY_MS), signal },
   },
   {
     name: 'checkWait()',
@@ -259,24 +310,27 @@ for (const { name, call, check, required, options } of checks) {
     }
 
     if ('limits' in options) {
-      const maxFrameBytes = integer(256, 512 * MIB);
+      const limits: Record<string, OptionCase> = {
+        maxFrameBytes: integer(256, 512 * MIB),
+        maxRequests: integer(1, 1_000_000),
+      };
+      for (const [limit, { good, bad, allowed }] of Object.entries(limits)) {
+        it(`accepts limits.${limit} as far as it goes, or its default`, () => {
+          for (const value of [...good, undefined]) check({ ...required, limits: { [limit]: value } });
+        });
 
-      it('accepts limits.maxFrameBytes as far as it goes, or its default', () => {
-        for (const value of [...maxFrameBytes.good, undefined])
-          check({ ...required, limits: { maxFrameBytes: value } });
-      });
-
-      it('refuses any other limits.maxFrameBytes, and says what was given and what is allowed', () => {
-        for (const value of maxFrameBytes.bad) {
-          expect(refusal(() => check({ ...required, limits: { maxFrameBytes: value } }))).to.equal(
-            `${call}: option 'limits.maxFrameBytes' must be ${maxFrameBytes.allowed}, got ${inspect(value)}`,
-          );
-        }
-      });
+        it(`refuses any other limits.${limit}, and says what was given and what is allowed`, () => {
+          for (const value of bad) {
+            expect(refusal(() => check({ ...required, limits: { [limit]: value } }))).to.equal(
+              `${call}: option 'limits.${limit}' must be ${allowed}, got ${inspect(value)}`,
+            );
+          }
+        });
+      }
 
       it('refuses a limit that it does not know, and lists all that there are', () => {
         expect(refusal(() => check({ ...required, limits: { maxFrameByte: 1000 } }))).to.equal(
-          `${call}: there is no option 'limits.maxFrameByte'; there are maxFrameBytes`,
+          `${call}: there is no option 'limits.maxFrameByte'; there are maxFrameBytes, maxRequests`,
         );
       });
 
@@ -290,6 +344,234 @@ for (const { name, call, check, required, options } of checks) {
     }
   });
 }
+
+/** The parts of an option that is an object: what else it must have, and each of its own options. */
+interface FormCase {
+  readonly base: Record<string, unknown>;
+  readonly options: Record<string, OptionCase>;
+}
+
+const byteString: OptionCase = {
+  good: ['\n', 'x'.repeat(16), '\u00e9'.repeat(8), Buffer.from([0]), new Uint8Array(16)],
+  bad: [
+    '',
+    'x'.repeat(17),
+    '\u00e9'.repeat(9),
+    Buffer.alloc(0),
+    new Uint8Array(17),
+    10,
+    null,
+    ['\n'],
+    new ArrayBuffer(2),
+  ],
+  allowed: 'a string or a Uint8Array of 1 to 16 bytes',
+};
+const codecForms: Record<string, FormCase> = {
+  frame: { base: { type: 'frame' }, options: {} },
+  raw: { base: { type: 'raw' }, options: {} },
+  line: { base: { type: 'line' }, options: { delimiter: byteString, maxBytes: integer(1, 512 * MIB) } },
+  'length-field': {
+    base: { type: 'length-field', bytes: 2 },
+    options: {
+      offset: integer(0, 1024),
+      bytes: integer(1, 8),
+      endian: { good: ['big', 'little'], bad: ['', 'BE', null, true], allowed: "one of 'big', 'little'" },
+      adjustment: integer(-1024, 1024),
+      strip: { ...integer(0, 2048), good: [0, 2, 2048] },
+    },
+  },
+  fixed: { base: { type: 'fixed', bytes: 1 }, options: { bytes: integer(1, 16 * MIB) } },
+  'simple-reactor': {
+    base: { type: 'simple-reactor' },
+    options: { compress: flag, heartbeatMs: integer(10, DAY_MS) },
+  },
+  module: {
+    base: { module: 'file:///codec.js' },
+    options: {
+      module: {
+        good: [new URL('file:///a.js'), 'file:///a.js', 'data:text/javascript,'],
+        bad: ['', './a.js', 'a.js', '/a.js', null, 0, {}, ['file:///a.js']],
+        allowed: 'a URL, such as new URL("./my-codec.js", import.meta.url)',
+      },
+      options: {
+        good: [null, 0, 'x', { deep: [{ er: new Uint8Array(3) }] }, new Date(), new SharedArrayBuffer(8)],
+        bad: [() => 1, { deep: [{ er: () => 1 }] }, Symbol('s'), new WeakMap(), { promise: Promise.resolve() }],
+        allowed: 'something that can be posted to a thread: no functions, for example',
+      },
+    },
+  },
+};
+
+describe('The forms of option codec', () => {
+  const listen = (codec: unknown): void => checkListen({ port: 1, codec: codec as Codec });
+
+  for (const [form, { base, options }] of Object.entries(codecForms)) {
+    describe(form, () => {
+      it('takes undefined for the default of what it does not need', () => {
+        for (const option of Object.keys(options)) {
+          if (!Object.hasOwn(base, option)) listen({ ...base, [option]: undefined });
+        }
+      });
+
+      for (const [option, { good, bad, allowed }] of Object.entries(options)) {
+        it(`accepts codec.${option} as far as it goes, and refuses any other`, () => {
+          for (const value of good) listen({ ...base, [option]: value });
+          for (const value of bad) {
+            expect(refusal(() => listen({ ...base, [option]: value }))).to.equal(
+              `listen(): option 'codec.${option}' must be ${allowed}, got ${inspect(value, { depth: 0 })}`,
+            );
+          }
+        });
+      }
+
+      it('refuses what it does not know, and lists what there is', () => {
+        const names = Object.keys(options);
+        for (const unknown of ['nonsense', 'toString', 'limit']) {
+          const [problem, list] = refusal(() => listen({ ...base, [unknown]: 1 })).split('; there are ');
+          expect(problem).to.equal(`listen(): there is no option 'codec.${unknown}'`);
+          expect(list?.split(', ').sort()).to.deep.equal(names.length === 0 ? [''] : names.toSorted());
+        }
+      });
+    });
+  }
+
+  it('say what is missing', () => {
+    for (const type of ['length-field', 'fixed']) {
+      for (const codec of [{ type }, { type, bytes: undefined }]) {
+        expect(refusal(() => listen(codec))).to.equal("listen(): option 'codec.bytes' is missing");
+      }
+    }
+    expect(refusal(() => listen({ module: undefined }))).to.equal("listen(): option 'codec.module' is missing");
+  });
+
+  it('refuse a strip that cuts the length field in two', () => {
+    for (const strip of [3, 4, 5]) {
+      expect(refusal(() => listen({ type: 'length-field', offset: 2, bytes: 4, strip }))).to.match(
+        /^listen\(\): option 'codec' must not cut the length field in two, got /,
+      );
+    }
+    for (const strip of [0, 1, 2, 6, 7, 2048]) listen({ type: 'length-field', offset: 2, bytes: 4, strip });
+  });
+
+  it('are checked for clients as for servers', () => {
+    const codec = { type: 'fixed', bytes: 0 } as const;
+    const bytes = /option 'codec.bytes' must be an integer/;
+    expect(refusal(() => checkClient({ codec }))).to.match(bytes);
+    expect(refusal(() => checkShorthandConnect({ port: 1, codec }))).to.match(bytes);
+  });
+});
+
+describe('Option compression', () => {
+  const form: Record<string, OptionCase> = {
+    thresholdBytes: integer(0, 512 * MIB),
+    dictionary: {
+      good: [new Uint8Array(1), Buffer.alloc(65_536)],
+      bad: [new Uint8Array(0), new Uint8Array(65_537), 'words', [1, 2], new ArrayBuffer(8), null, true],
+      allowed: 'a Uint8Array of 1 to 65536 bytes',
+    },
+  };
+
+  for (const [option, { good, bad, allowed }] of Object.entries(form)) {
+    it(`accepts compression.${option} as far as it goes, or its default, and refuses any other`, () => {
+      for (const value of [...good, undefined]) {
+        checkClient({ compression: { [option]: value } as CompressionOptions });
+      }
+      for (const value of bad) {
+        expect(refusal(() => checkClient({ compression: { [option]: value } as CompressionOptions }))).to.equal(
+          `client(): option 'compression.${option}' must be ${allowed}, got ${inspect(value, { depth: 0, maxStringLength: 60 })}`,
+        );
+      }
+    });
+  }
+
+  it('refuses what it does not know', () => {
+    const compression = { level: 9 } as CompressionOptions;
+    expect(refusal(() => checkClient({ compression }))).to.equal(
+      "client(): there is no option 'compression.level'; there are thresholdBytes, dictionary",
+    );
+  });
+
+  it("goes with codec 'frame' only", () => {
+    const others: [Codec, string][] = [
+      ['raw', 'raw'],
+      ['line', 'line'],
+      [{ type: 'raw' }, 'raw'],
+      [{ type: 'length-field', bytes: 4 }, 'length-field'],
+      [{ type: 'fixed', bytes: 4 }, 'fixed'],
+      ['simple-reactor', 'simple-reactor'],
+      [{ module: 'file:///a.js' }, 'module'],
+    ];
+    for (const [codec, name] of others) {
+      for (const compression of [true, {}, { thresholdBytes: 1 }]) {
+        const problem = `option 'compression' goes with codec 'frame' only, this one is '${name}'`;
+        expect(refusal(() => checkListen({ port: 0, codec, compression }))).to.equal(`listen(): ${problem}`);
+        expect(refusal(() => checkClient({ codec, compression }))).to.equal(`client(): ${problem}`);
+        expect(refusal(() => checkShorthandConnect({ port: 1, codec, compression }))).to.equal(`connect(): ${problem}`);
+      }
+      checkClient({ codec, compression: false });
+    }
+    for (const codec of ['frame', { type: 'frame' }, undefined] as const) {
+      checkClient(codec === undefined ? { compression: true } : { codec, compression: true });
+    }
+  });
+});
+
+describe('codecSettings()', () => {
+  it("is codec 'frame' without compression by default", () => {
+    expect(codecSettings()).to.deep.equal({ type: 'frame', compression: undefined });
+    expect(codecSettings('frame', false)).to.deep.equal({ type: 'frame', compression: undefined });
+    expect(codecSettings({ type: 'frame' })).to.deep.equal({ type: 'frame', compression: undefined });
+  });
+
+  it('fills in the defaults of each form', () => {
+    expect(codecSettings('raw')).to.deep.equal({ type: 'raw' });
+    const line = { type: 'line', delimiter: Uint8Array.of(10), maxBytes: 65_536 };
+    expect(codecSettings('line')).to.deep.equal(line);
+    expect(codecSettings({ type: 'line' })).to.deep.equal(line);
+    expect(codecSettings({ type: 'length-field', bytes: 4 })).to.deep.equal({
+      type: 'length-field',
+      offset: 0,
+      bytes: 4,
+      endian: 'big',
+      adjustment: 0,
+      strip: 4,
+    });
+    expect(codecSettings({ type: 'length-field', offset: 3, bytes: 2 })).to.include({ offset: 3, strip: 5 });
+    expect(codecSettings({ type: 'fixed', bytes: 7 })).to.deep.equal({ type: 'fixed', bytes: 7 });
+    const simple = { type: 'simple-reactor', compress: true, heartbeatMs: 1000 };
+    expect(codecSettings('simple-reactor')).to.deep.equal(simple);
+    expect(codecSettings({ type: 'simple-reactor' })).to.deep.equal(simple);
+    expect(codecSettings({ module: new URL('file:///a.js') })).to.deep.equal({
+      type: 'module',
+      url: 'file:///a.js',
+      options: undefined,
+    });
+    expect(codecSettings('frame', true)).to.deep.equal({
+      type: 'frame',
+      compression: { thresholdBytes: 1024, dictionary: undefined },
+    });
+    expect(codecSettings('frame', {})).to.deep.equal(codecSettings('frame', true));
+  });
+
+  it('takes what is given, with bytes of its own', () => {
+    const memory = Buffer.from('-- words and a delimiter --');
+    const dictionary = memory.subarray(3, 8);
+    const delimiter = memory.subarray(15, 19);
+    const line = codecSettings({ type: 'line', delimiter, maxBytes: 9 });
+    const frame = codecSettings('frame', { thresholdBytes: 0, dictionary });
+    const text = codecSettings({ type: 'line', delimiter: '\u20ac\r\n' });
+    memory.fill(0);
+    expect(line).to.deep.equal({ type: 'line', delimiter: Uint8Array.from(Buffer.from('deli')), maxBytes: 9 });
+    expect(frame).to.deep.equal({
+      type: 'frame',
+      compression: { thresholdBytes: 0, dictionary: Uint8Array.from(Buffer.from('words')) },
+    });
+    expect(text).to.deep.include({ delimiter: Uint8Array.of(0xe2, 0x82, 0xac, 13, 10) });
+    // It goes to another thread: not the pool that a Buffer is part of.
+    if (line.type === 'line') expect(line.delimiter.buffer.byteLength).to.equal(4);
+    if (frame.type === 'frame') expect(frame.compression?.dictionary?.buffer.byteLength).to.equal(5);
+  });
+});
 
 describe('Refusals of options', () => {
   it('show values of any kind, and only the beginning of long ones', () => {
