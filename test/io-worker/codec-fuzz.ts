@@ -111,14 +111,18 @@ const DELIMITERS = [
   'abaabaabaabaabab',
 ] as const;
 
+function isAt(bytes: Buffer, position: number, wanted: Buffer): boolean {
+  return bytes[position] === wanted[0] && bytes.subarray(position, position + wanted.length).equals(wanted);
+}
+
 export function referenceLines(bytes: Buffer, delimiter: Buffer, maxBytes: number): Reference {
   const findings: Finding[] = [];
   for (let at = 0; ; ) {
     let end = at;
-    while (end < bytes.length && !bytes.subarray(end, end + delimiter.length).equals(delimiter)) end++;
+    while (end < bytes.length && !isAt(bytes, end, delimiter)) end++;
     if (end === bytes.length) {
       // What may be the front of a delimiter is not part of the message for certain.
-      let sure = at;
+      let sure = Math.max(at, bytes.length - delimiter.length + 1);
       while (!delimiter.subarray(0, bytes.length - sure).equals(bytes.subarray(sure))) sure++;
       if (sure - at > maxBytes) return { findings: [...findings, failure('frame-too-large')], incomplete: false };
       return { findings, incomplete: at < bytes.length };
