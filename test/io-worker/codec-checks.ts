@@ -6,11 +6,13 @@ import { Feeder, type Finding, RecordingChannel, RecordingOutput, summary } from
 /** What one read after the other brings. */
 export function findingsOf(codec: Codec, reads: Iterable<Uint8Array>): RecordingChannel {
   const channel = new RecordingChannel();
-  const feeder = new Feeder(codec.open(channel), channel);
+  const connection = codec.open(channel);
+  const feeder = new Feeder(connection, channel);
   for (const read of reads) {
     feeder.push(read);
     if (channel.failed) break;
   }
+  connection.close?.();
   return channel;
 }
 
@@ -60,12 +62,14 @@ export function expectFullAtEach(codec: Codec, bytes: Buffer, expected: readonly
   for (let full = 0; full < expected.length; full++) {
     let calls = 0;
     const channel = new RecordingChannel(() => calls++ !== full);
-    const feeder = new Feeder(codec.open(channel), channel);
+    const connection = codec.open(channel);
+    const feeder = new Feeder(connection, channel);
     feeder.push(bytes);
     expect(channel.refusals, `full at message ${full}`).to.equal(1);
     expect(channel.findings.length).to.equal(full);
     feeder.finish();
     expectFindings(channel, expected);
+    connection.close?.();
   }
 }
 
@@ -79,7 +83,8 @@ export function expectRejection(
 ): void {
   for (const one of [false, true]) {
     const channel = new RecordingChannel();
-    const feeder = new Feeder(codec.open(channel), channel);
+    const connection = codec.open(channel);
+    const feeder = new Feeder(connection, channel);
     const early = bytes.subarray(0, decides - 1);
     for (const read of one ? Array.from(early, (byte) => Uint8Array.of(byte)) : [early]) feeder.push(read);
     expectFindings(channel, before);
@@ -87,6 +92,7 @@ export function expectRejection(
     const last = channel.findings.at(-1);
     expect(last).to.deep.equal({ what: 'fail', ...rejection });
     expect(channel.findings.length).to.equal(before.length + 1);
+    connection.close?.();
   }
 }
 
