@@ -4,7 +4,7 @@ import { constants, createDeflate, type Deflate } from 'node:zlib';
  * Deflates the messages of one connection into one zlib stream, each ended by a sync flush. The work is done in libuv's
  * thread pool.
  *
- * Memory: what the current message has become, and about 270 KiB of zlib's own, from the first message on.
+ * Memory: what the current message has become, and about 250 KiB of zlib's own, from the first message on.
  */
 export class MessageDeflater {
   #stream: Deflate | undefined;

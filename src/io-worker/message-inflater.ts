@@ -3,7 +3,7 @@ import { createInflate, type Inflate } from 'node:zlib';
 /**
  * Inflates the zlib stream of one connection, a message after the other. The work is done in libuv's thread pool.
  *
- * Memory: what has come out of the current message, `maxBytes` and one chunk of zlib (16 KiB) at most, and about 40 KiB of
+ * Memory: what has come out of the current message, `maxBytes` and one chunk of zlib (16 KiB) at most, and up to 60 KiB of
  * zlib's own, from the first message on.
  */
 export class MessageInflater {
