@@ -31,9 +31,8 @@ export interface ConnectionCodec {
   decode(bytes: Uint8Array, start: number, end: number): number;
 
   /**
-   * True: `decode` has taken bytes and has not given all that was in them yet, because the channel did not take it, or because it is not
-   * ready, as while something is inflated elsewhere. What is behind (further bytes, the end, the close) waits until `decode` has been
-   * called again, when there is room or for `channel.resume()`, and this is false.
+   * True: `decode` has taken bytes and cannot give all that was in them yet, as while something is inflated elsewhere;
+   * `channel.resume()` follows. Meanwhile `decode` is not called, and what is behind (the end, the close) waits.
    */
   readonly isWaiting?: boolean;
 

@@ -93,7 +93,7 @@ export class ConnectionInput implements OutboxOwner {
   #decoding = false;
   /** What is decoded. */
   #reading: ArrayBufferLike | undefined;
-  /** The codec may be able to go on with what it has, whether more has come or not. */
+  /** The codec can go on with what it has, whether more has come or not; or something it gave was not taken. */
   #resumed = false;
   /** What waits behind the input, and what of it has been told. */
   #tail = 0;
@@ -180,7 +180,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#announceRedelivery(outbox, unfinished);
     for (const input of unfinished) outbox.resume(input);
     for (const event of Object.values(tailEvent)) if ((this.#told & event) !== 0) this.#tell(outbox, event);
-    this.#retry();
+    this.#pump();
   }
 
   /** Asks the thread to finish what it got. True: `released` follows. */
@@ -214,7 +214,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#leaving = this.#leaving.filter((each) => each.lane !== lane);
     for (const outbox of outboxes) this.#takeBack(outbox, true);
     // Others may have waited for its ring only.
-    this.#retry();
+    this.#pump();
     // Where all get everything, nobody else has to hear of the close in its place.
     if (!this.#passesOn) this.#checkOver();
     return outboxes.length > 0;
@@ -277,7 +277,7 @@ export class ConnectionInput implements OutboxOwner {
     const length = end - start;
     if (length > STREAM_ABOVE_BYTES) return this.#longMessage(bytes, start, end, kind);
     if (this.#batchBytes + FRAME_HEADER_BYTES + length > batch.length) this.#flushBatch();
-    if (!this.#canDeliver()) return false;
+    if (!this.#takes()) return false;
     const at = this.#batchBytes;
     batch.writeUInt32LE(length + FRAME_OVERHEAD_IN_LENGTH, at + frameOffset.LENGTH);
     batch[at + frameOffset.KIND] = kind;
@@ -305,7 +305,7 @@ export class ConnectionInput implements OutboxOwner {
 
   answers(bytes: Uint8Array, start: number, end: number, lane: number): boolean {
     this.#flushBatch();
-    if (!this.#canDeliver()) return false;
+    if (!this.#takes()) return false;
     this.#answerBox(lane)?.answer(eventKind.ANSWERS, bytes, start, end);
     return true;
   }
@@ -319,7 +319,7 @@ export class ConnectionInput implements OutboxOwner {
     isStable = false,
   ): boolean {
     this.#flushBatch();
-    if (!this.#canDeliver()) return false;
+    if (!this.#takes()) return false;
     this.#partLane = isAnswer(kind) ? laneOfRequest(readU32(bytes, start)) : undefined;
     const header = { length, kind };
     if (this.#partLane === undefined) this.#put(eventKind.PART_FIRST, 1, bytes, start, end, header, isStable);
@@ -329,7 +329,7 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   part(bytes: Uint8Array, start: number, end: number): boolean {
-    if (!this.#canDeliver()) return false;
+    if (!this.#takes()) return false;
     this.#putPart(bytes, start, end, false);
     return true;
   }
@@ -363,14 +363,21 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   onUnblocked(): void {
-    this.#retry();
+    this.#pump();
   }
 
   // ----
 
-  /** The codec has taken more than it has given. */
+  /** The codec has taken more than it can give, and is going to call `resume`. */
   get #isWaiting(): boolean {
     return !this.#failed && !this.#discards && this.#codec?.isWaiting === true;
+  }
+
+  /** What the codec gives now can be taken. If not, it may hold on to that, and is asked again even if no byte is left. */
+  #takes(): boolean {
+    if (this.#canDeliver()) return true;
+    this.#resumed = true;
+    return false;
   }
 
   #canDeliver(): boolean {
@@ -381,7 +388,7 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   #deliver(kind: number, count: number, bytes: Uint8Array, start: number, end: number): boolean {
-    if (!this.#canDeliver()) return false;
+    if (!this.#takes()) return false;
     this.#put(kind, count, bytes, start, end);
     return true;
   }
@@ -472,18 +479,12 @@ export class ConnectionInput implements OutboxOwner {
     this.#pump();
   }
 
-  /** There may be room again: for what waits here, and for what the codec has and could not give. */
-  #retry(): void {
-    this.#resumed ||= this.#isWaiting;
-    this.#pump();
-  }
-
   /** Decodes what waits as far as it is taken, then tells what is behind it. */
   #pump(): void {
     // What comes up while it runs (bad input closes the connection) takes its place behind.
     if (this.#pumping) return;
     this.#pumping = true;
-    while ((this.#resumed || (this.#input.length > 0 && !this.#isWaiting)) && this.#canDeliver()) {
+    while ((this.#input.length > 0 || this.#resumed) && !this.#isWaiting && this.#canDeliver()) {
       this.#resumed = false;
       // Not more at once than one read would bring: that is sure to fit a record.
       const decoded = this.#decode(this.#input, Math.min(this.#input.length, READ_BUFFER_BYTES));

@@ -118,9 +118,9 @@ export class FrameConnection implements ConnectionCodec {
     return this.#compresses ? 'lz4' : 'plain';
   }
 
-  /** A message is being decompressed, or has not been taken. */
+  /** A message is being decompressed. */
   get isWaiting(): boolean {
-    return (this.#state === state.INFLATED || this.#state === state.READY) && !this.#failed;
+    return this.#state === state.INFLATED && this.#inflated === undefined && !this.#failed;
   }
 
   encode(message: Buffer, output: CodecOutput, kind: number): void | Promise<void> {

@@ -30,6 +30,8 @@ type State = (typeof state)[keyof typeof state];
  * Decodes codec 'simple-reactor' with compression. Where a message ends in the zlib stream can be told only by what has come out
  * when all of its body is in, so bodies are inflated one after the other, each with at least one trip through the thread pool.
  *
+ * While that goes on, the last byte that went in counts as not decoded: a connection does not end in front of input that waits.
+ *
  * Memory: a piece of a body, and the payload that has come out of it, `maxFrameBytes` and 16 KiB at most.
  */
 export class ZlibDecoder {
@@ -40,6 +42,8 @@ export class ZlibDecoder {
   #state: State = state.LENGTH;
   /** Bytes of the body that have not gone into `#partial`. */
   #remaining = 0;
+  /** The byte at the front of what is decoded next has been used already. */
+  #heldBack = false;
   /** What has come out of a body. */
   #chunks: Uint8Array[] = [];
   /** The first of `#chunks` that has not gone on. */
@@ -56,19 +60,22 @@ export class ZlibDecoder {
   decode(bytes: Uint8Array, start: number, end: number): number {
     if (this.#failure !== undefined) return this.#fail(this.#failure, end);
     let position = start;
-    while (!this.#closed && this.#state !== state.INFLATING) {
+    while (position < end && !this.#closed && this.#state !== state.INFLATING) {
       if (this.#state === state.READY || this.#state === state.STREAM) {
         if (!this.#deliver()) break;
         this.#state = state.LENGTH;
       }
-      if (position === end) break;
-      position = this.#state === state.LENGTH ? this.#length(bytes, position, end) : this.#body(bytes, position, end);
+      if (this.#heldBack) {
+        this.#heldBack = false;
+        position++;
+      } else
+        position = this.#state === state.LENGTH ? this.#length(bytes, position, end) : this.#body(bytes, position, end);
     }
     return position;
   }
 
   get isWaiting(): boolean {
-    return !this.#closed && this.#state !== state.LENGTH && this.#state !== state.BODY;
+    return this.#state === state.INFLATING && !this.#closed;
   }
 
   incomplete(): string | undefined {
@@ -116,8 +123,9 @@ export class ZlibDecoder {
     partial.clear();
     if (this.#remaining === 0 && !endsWithFlush(piece)) return this.#fail('it does not end with a sync flush', end);
     this.#state = state.INFLATING;
+    this.#heldBack = true;
     this.#inflater.inflate(piece, (failure) => this.#inflated(failure));
-    return until;
+    return until - 1;
   }
 
   #inflated(failure: string | undefined): void {

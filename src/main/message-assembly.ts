@@ -18,6 +18,7 @@ export class MessageAssembly {
   /** Returns the message when `piece`, which may lie in shared memory, was the last. */
   add(piece: Uint8Array): Buffer | undefined {
     const have = this.#have + piece.length;
+    if (have > this.#length) throw new RangeError(`${have} bytes of a message of ${this.#length}`);
     if (have > this.#buffer.length) {
       const grown = Buffer.allocUnsafeSlow(Math.min(this.#length, Math.max(have, GROWTH * this.#buffer.length)));
       grown.set(this.#buffer.subarray(0, this.#have));

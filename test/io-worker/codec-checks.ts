@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Codec, ConnectionCodec } from '../../src/io-worker/codec-next.js';
+import type { Codec, ConnectionCodec } from '../../src/io-worker/codec.js';
 import { Random } from './codec-fuzz.js';
 import { Feeder, type Finding, RecordingChannel, RecordingOutput, summary } from './codec-recorder.js';
 

@@ -1,5 +1,5 @@
 import zlib from 'node:zlib';
-import { type Codec, STREAM_ABOVE_BYTES } from '../../src/io-worker/codec-next.js';
+import { type Codec, STREAM_ABOVE_BYTES } from '../../src/io-worker/codec.js';
 import { FixedCodec } from '../../src/io-worker/fixed-codec.js';
 import { LengthFieldCodec } from '../../src/io-worker/length-field-codec.js';
 import { LineCodec } from '../../src/io-worker/line-codec.js';

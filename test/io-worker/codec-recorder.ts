@@ -4,7 +4,7 @@ import {
   type CodecOutput,
   type ConnectionCodec,
   STREAM_ABOVE_BYTES,
-} from '../../src/io-worker/codec-next.js';
+} from '../../src/io-worker/codec.js';
 import type { CloseReason } from '../../src/shared/close-reason.js';
 import type { ConnectionAddresses } from '../../src/shared/event-record.js';
 import type { ReactorError } from '../../src/shared/reactor-error.js';
@@ -21,6 +21,7 @@ const ADDRESSES: ConnectionAddresses = {
   remoteFamily: 'IPv4',
   localAddress: '127.0.0.1',
   localPort: 8080,
+  encrypted: false,
 };
 
 /** Writes down what a codec finds, as whole messages, and checks that the codec keeps to the rules of CodecChannel. */

@@ -7,7 +7,7 @@ import type { CodecOutput, ConnectionCodec } from '../../src/io-worker/codec.js'
 import { ConnectionEncoder } from '../../src/io-worker/connection-encoder.js';
 import { ConnectionOutput } from '../../src/io-worker/connection-output.js';
 import type { EventLane } from '../../src/io-worker/event-lane.js';
-import type { PlainSocket } from '../../src/io-worker/plain-socket.js';
+import type { SocketStream } from '../../src/io-worker/socket-stream.js';
 import { SharedMemory } from '../../src/shared/shared-memory.js';
 import { frame } from '../fixtures/raw-peer.js';
 
@@ -122,14 +122,14 @@ class Stage {
         this.sent += '|';
       },
     };
-    this.output = new ConnectionOutput(socket as unknown as PlainSocket, new ChunkPool(), {
+    this.output = new ConnectionOutput(socket as unknown as SocketStream, new ChunkPool(), {
       onOutput: () => undefined,
       onSent: (bytes, own) => {
         this.charged -= bytes - own;
       },
       onFlushed: (of) => void this.flushed.push(of),
     });
-    this.encoder = new ConnectionEncoder(this.output, {
+    this.encoder = new ConnectionEncoder(this.output, new ChunkPool(), {
       uncharge: (bytes) => {
         this.uncharges.push(bytes);
         this.charged -= bytes;

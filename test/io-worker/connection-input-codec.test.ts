@@ -76,6 +76,7 @@ describe('ConnectionInput with a codec of any kind', () => {
       remoteFamily: 'IPv4',
       localAddress: '',
       localPort: 2,
+      encrypted: false,
     } as const;
     input = new ConnectionInput({ slot: 3, generation: 1 }, inputOwner, { addresses, origin: 1, attempt: 0, passesOn });
     codec = new ScriptedCodec(decode);

@@ -54,6 +54,7 @@ describe('ConnectionInput', () => {
       remoteFamily: 'IPv4',
       localAddress: '',
       localPort: 2,
+      encrypted: false,
     } as const;
     const about = { addresses, origin: 1, attempt: 0, passesOn };
     const input = new ConnectionInput({ slot: 3, generation: 1 }, owner, about);

@@ -4,8 +4,9 @@ import v8 from 'node:v8';
 import vm from 'node:vm';
 import zlib from 'node:zlib';
 import { expect } from 'chai';
-import { SimpleReactorCodec, type SimpleReactorSettings } from '../../src/io-worker/simple-reactor-codec.js';
+import { SimpleReactorCodec } from '../../src/io-worker/simple-reactor-codec.js';
 import { heartbeatText } from '../../src/io-worker/simple-reactor-heartbeat.js';
+import type { SimpleReactorSettings } from '../../src/shared/codec-settings.js';
 import { expectEverySplit, expectFindings, expectFullAtEach, expectRejection, findingsOf } from './codec-checks.js';
 import { payload, Random, referenceSimpleReactor, simpleReactorFrames } from './codec-fuzz.js';
 import {
@@ -446,6 +447,7 @@ sys.stdout.buffer.write(b''.join(out))`;
 
   describe('heartbeats', () => {
     const addresses = {
+      encrypted: false,
       localAddress: '127.0.0.1',
       localPort: 8080,
       remoteAddress: '127.0.0.1',

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { expect } from 'chai';
-import { type Codec, type CompressionOptions, codecSettings } from '../../src/main/codec-options.js';
+import { type CodecOption, type CompressionOptions, codecSettings } from '../../src/main/codec-options.js';
 import {
   checkClient,
   checkConnect,
@@ -403,7 +403,7 @@ const codecForms: Record<string, FormCase> = {
 };
 
 describe('The forms of option codec', () => {
-  const listen = (codec: unknown): void => checkListen({ port: 1, codec: codec as Codec });
+  const listen = (codec: unknown): void => checkListen({ port: 1, codec: codec as CodecOption });
 
   for (const [form, { base, options }] of Object.entries(codecForms)) {
     describe(form, () => {
@@ -447,7 +447,7 @@ describe('The forms of option codec', () => {
   it('refuse a strip that cuts the length field in two', () => {
     for (const strip of [3, 4, 5]) {
       expect(refusal(() => listen({ type: 'length-field', offset: 2, bytes: 4, strip }))).to.match(
-        /^listen\(\): option 'codec' must not cut the length field in two, got /,
+        /^listen\(\): option 'codec' cannot work: strip is \d+, inside the length field /,
       );
     }
     for (const strip of [0, 1, 2, 6, 7, 2048]) listen({ type: 'length-field', offset: 2, bytes: 4, strip });
@@ -492,7 +492,7 @@ describe('Option compression', () => {
   });
 
   it("goes with codec 'frame' only", () => {
-    const others: [Codec, string][] = [
+    const others: [CodecOption, string][] = [
       ['raw', 'raw'],
       ['line', 'line'],
       [{ type: 'raw' }, 'raw'],
@@ -517,53 +517,67 @@ describe('Option compression', () => {
 });
 
 describe('codecSettings()', () => {
+  const maxFrameBytes = 16 * 1024 * 1024;
+
   it("is codec 'frame' without compression by default", () => {
-    expect(codecSettings()).to.deep.equal({ type: 'frame', compression: undefined });
-    expect(codecSettings('frame', false)).to.deep.equal({ type: 'frame', compression: undefined });
-    expect(codecSettings({ type: 'frame' })).to.deep.equal({ type: 'frame', compression: undefined });
+    expect(codecSettings({})).to.deep.equal({ type: 'frame', maxFrameBytes, compression: undefined });
+    expect(codecSettings({ codec: 'frame', compression: false })).to.deep.equal({
+      type: 'frame',
+      maxFrameBytes,
+      compression: undefined,
+    });
+    expect(codecSettings({ codec: { type: 'frame' } })).to.deep.equal({
+      type: 'frame',
+      maxFrameBytes,
+      compression: undefined,
+    });
   });
 
   it('fills in the defaults of each form', () => {
-    expect(codecSettings('raw')).to.deep.equal({ type: 'raw' });
+    expect(codecSettings({ codec: 'raw' })).to.deep.equal({ type: 'raw' });
     const line = { type: 'line', delimiter: Uint8Array.of(10), maxBytes: 65_536 };
-    expect(codecSettings('line')).to.deep.equal(line);
-    expect(codecSettings({ type: 'line' })).to.deep.equal(line);
-    expect(codecSettings({ type: 'length-field', bytes: 4 })).to.deep.equal({
+    expect(codecSettings({ codec: 'line' })).to.deep.equal(line);
+    expect(codecSettings({ codec: { type: 'line' } })).to.deep.equal(line);
+    expect(codecSettings({ codec: { type: 'length-field', bytes: 4 } })).to.deep.equal({
       type: 'length-field',
       offset: 0,
       bytes: 4,
       endian: 'big',
       adjustment: 0,
       strip: 4,
+      maxFrameBytes,
     });
-    expect(codecSettings({ type: 'length-field', offset: 3, bytes: 2 })).to.include({ offset: 3, strip: 5 });
-    expect(codecSettings({ type: 'fixed', bytes: 7 })).to.deep.equal({ type: 'fixed', bytes: 7 });
-    const simple = { type: 'simple-reactor', compress: true, heartbeatMs: 1000 };
-    expect(codecSettings('simple-reactor')).to.deep.equal(simple);
-    expect(codecSettings({ type: 'simple-reactor' })).to.deep.equal(simple);
-    expect(codecSettings({ module: new URL('file:///a.js') })).to.deep.equal({
+    expect(codecSettings({ codec: { type: 'length-field', offset: 3, bytes: 2 } })).to.include({ offset: 3, strip: 5 });
+    expect(codecSettings({ codec: { type: 'fixed', bytes: 7 } })).to.deep.equal({ type: 'fixed', bytes: 7 });
+    const simple = { type: 'simple-reactor', compress: true, heartbeatMs: 1000, maxFrameBytes };
+    expect(codecSettings({ codec: 'simple-reactor' })).to.deep.equal(simple);
+    expect(codecSettings({ codec: { type: 'simple-reactor' } })).to.deep.equal(simple);
+    expect(codecSettings({ codec: { module: new URL('file:///a.js') } })).to.deep.equal({
       type: 'module',
       url: 'file:///a.js',
       options: undefined,
+      maxFrameBytes,
     });
-    expect(codecSettings('frame', true)).to.deep.equal({
+    expect(codecSettings({ codec: 'frame', compression: true })).to.deep.equal({
       type: 'frame',
+      maxFrameBytes,
       compression: { thresholdBytes: 1024, dictionary: undefined },
     });
-    expect(codecSettings('frame', {})).to.deep.equal(codecSettings('frame', true));
+    expect(codecSettings({ compression: {} })).to.deep.equal(codecSettings({ codec: 'frame', compression: true }));
   });
 
   it('takes what is given, with bytes of its own', () => {
     const memory = Buffer.from('-- words and a delimiter --');
     const dictionary = memory.subarray(3, 8);
     const delimiter = memory.subarray(15, 19);
-    const line = codecSettings({ type: 'line', delimiter, maxBytes: 9 });
-    const frame = codecSettings('frame', { thresholdBytes: 0, dictionary });
-    const text = codecSettings({ type: 'line', delimiter: '\u20ac\r\n' });
+    const line = codecSettings({ codec: { type: 'line', delimiter, maxBytes: 9 } });
+    const frame = codecSettings({ compression: { thresholdBytes: 0, dictionary } });
+    const text = codecSettings({ codec: { type: 'line', delimiter: '\u20ac\r\n' } });
     memory.fill(0);
     expect(line).to.deep.equal({ type: 'line', delimiter: Uint8Array.from(Buffer.from('deli')), maxBytes: 9 });
     expect(frame).to.deep.equal({
       type: 'frame',
+      maxFrameBytes,
       compression: { thresholdBytes: 0, dictionary: Uint8Array.from(Buffer.from('words')) },
     });
     expect(text).to.deep.include({ delimiter: Uint8Array.of(0xe2, 0x82, 0xac, 13, 10) });

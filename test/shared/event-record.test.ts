@@ -1,7 +1,15 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { type CloseReason, closeReasons } from '../../src/shared/close-reason.js';
-import { decodeClose, decodeOpen, encodeClose, encodeOpen, type OpenEvent } from '../../src/shared/event-record.js';
+import {
+  decodeClose,
+  decodeOpen,
+  decodeTlsFailed,
+  encodeClose,
+  encodeOpen,
+  encodeTlsFailed,
+  type OpenEvent,
+} from '../../src/shared/event-record.js';
 import { fromErrorData, ReactorError } from '../../src/shared/reactor-error.js';
 
 const open: OpenEvent = {
@@ -13,6 +21,7 @@ const open: OpenEvent = {
   localAddress: '127.0.0.1',
   localPort: 80,
   handedOver: false,
+  encrypted: false,
 };
 
 describe('OPEN', () => {
@@ -36,6 +45,9 @@ describe('OPEN', () => {
       { ...open, attempt: 0, remoteAddress: '::1', localAddress: 'fe80::1%eth0', remoteFamily: 'IPv6' },
       { ...open, origin: 2 ** 32 - 1, attempt: 2 ** 32 - 1, remotePort: 65_535, localPort: 65_535 },
       { ...open, handedOver: true },
+      { ...open, encrypted: true },
+      { ...open, remoteAddress: '', localAddress: `/tmp/${'\u00fc'.repeat(51)}`, remoteFamily: 'Unix' },
+      { ...open, remoteAddress: '\0abstract', localAddress: '', remoteFamily: 'Unix' },
       { ...open, origin: 0, remotePort: 0, localPort: 0, remoteAddress: '', localAddress: '' },
     ];
     for (const event of events) expect(decodeOpen(encodeOpen(event))).to.deep.equal(event);
@@ -50,16 +62,40 @@ describe('OPEN', () => {
       attempt: id,
       remoteAddress: address,
       remotePort: port,
-      remoteFamily: fc.constantFrom('IPv4' as const, 'IPv6' as const),
+      remoteFamily: fc.constantFrom('IPv4' as const, 'IPv6' as const, 'Unix' as const),
       localAddress: address,
       localPort: port,
       handedOver: fc.boolean(),
+      encrypted: fc.boolean(),
     });
     fc.assert(
       fc.property(event, (value) => {
         expect(decodeOpen(encodeOpen(value))).to.deep.equal(value);
       }),
     );
+  });
+});
+
+describe('TLS_FAILED', () => {
+  const error = new ReactorError('ERR_REACTOR_TLS', 'no', { cause: Object.assign(new Error('why'), { code: 'WHY' }) });
+
+  it('is laid out as the picture shows', () => {
+    const payload = encodeTlsFailed({ peer: { remoteAddress: '10.0.0.1', remotePort: 54_321 }, error });
+    expect(payload.toString('hex', 0, 3)).to.equal('31d408');
+    expect(payload.toString('latin1', 3)).to.match(/^10\.0\.0\.1\{"name":"ReactorError"/);
+  });
+
+  it('comes out as it went in', () => {
+    for (const remoteAddress of ['::1', '']) {
+      const event = decodeTlsFailed(encodeTlsFailed({ peer: { remoteAddress, remotePort: 7 }, error }));
+      expect(event.peer).to.deep.equal({ remoteAddress, remotePort: 7 });
+      const again = fromErrorData(event.error) as ReactorError;
+      expect([again.code, again.message, (again.cause as { code?: string }).code]).to.deep.equal([
+        'ERR_REACTOR_TLS',
+        'no',
+        'WHY',
+      ]);
+    }
   });
 });
 
