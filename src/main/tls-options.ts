@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { ReactorError } from '../shared/reactor-error.js';
 import {
@@ -143,6 +144,8 @@ function checkUsable(call: string, options: TlsCredentials, path: string): void 
     throw invalid(`${call}: option '${path}.minVersion' is '${minVersion}', above '${path}.maxVersion'`);
   }
   try {
+    // OpenSSL takes what is no certificate, a file's name for example, for an empty list: then nobody is trusted.
+    for (const ca of [options.ca ?? []].flat()) new X509Certificate(ca as TlsBytes);
     makeSecureContext(options);
   } catch (error) {
     throw invalid(`${call}: option '${path}' cannot be used: ${tlsReasonOf(error)}`, error);

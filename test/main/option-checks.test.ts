@@ -124,9 +124,15 @@ const connection: Record<string, OptionCase> = {
   shutdownTimeoutMs: integer(1, DAY_MS),
   allowHalfOpen: flag,
 };
+// tls-options.test.ts has what is in it.
+const tls: OptionCase = { good: [], bad: [], allowed: '' };
+// It takes the place of the port that the others need: see below.
+const path: OptionCase = { good: [], bad: ['', 1, null, true, 'a\0b', '\0'], allowed: '' };
+const client: Record<string, OptionCase> = { ...connection, tls };
 const connect: Record<string, OptionCase> = {
   host: text,
   port: integer(1, 65_535),
+  path: { ...path, bad: [] },
   timeoutMs: integer(1, DAY_MS),
   signal,
 };
@@ -169,6 +175,9 @@ const checks: readonly CheckCase[] = [
       ...connection,
       host: text,
       port: integer(0, 65_535),
+      path: { ...path, bad: [] },
+      mode: { good: [], bad: [-1, 0o1000, 0.5, '660', null], allowed: 'an integer from 0 to 511' },
+      tls,
       backlog: integer(1, 65_535),
       dispatch: {
         good: ['owner', 'balance', 'all'],
@@ -178,7 +187,7 @@ const checks: readonly CheckCase[] = [
       orphanTimeoutMs: integer(0, DAY_MS),
     },
   },
-  { name: 'checkClient()', call: 'client()', check: untyped(checkClient), required: {}, options: connection },
+  { name: 'checkClient()', call: 'client()', check: untyped(checkClient), required: {}, options: client },
   {
     name: 'checkConnect()',
     call: 'connect()',
@@ -191,7 +200,7 @@ const checks: readonly CheckCase[] = [
     call: 'connect()',
     check: untyped(checkShorthandConnect),
     required: { port: 8080 },
-    options: { ...connection, ...connect },
+    options: { ...client, ...connect },
   },
   {
     name: 'checkServerClose()',
@@ -305,6 +314,36 @@ for (const { name, call, check, required, options } of checks) {
       it('refuses options without a port', () => {
         for (const missing of [{}, { port: undefined }, { host: 'localhost' }]) {
           expect(refusal(() => check(missing))).to.equal(`${call}: option 'port' is missing`);
+        }
+      });
+    }
+
+    if ('path' in options) {
+      it('accepts a path in place of host and port, and refuses it beside them', () => {
+        check({ path: 'a' });
+        check({ path: 'a'.repeat(103) });
+        for (const beside of [{ port: 8080 }, { host: 'localhost' }, { host: 'localhost', port: 8080 }]) {
+          expect(refusal(() => check({ path: 'a', ...beside }))).to.equal(
+            `${call}: option 'path' takes the place of 'host' and 'port', and cannot be given with them`,
+          );
+        }
+      });
+
+      it('refuses any other path, and says how long it may be', () => {
+        for (const value of path.bad)
+          expect(refusal(() => check({ path: value }))).to.match(/'path' must be a path of 1/);
+        const tooLong = '\u00fc'.repeat(128);
+        expect(refusal(() => check({ path: tooLong }))).to.match(/'path' must be a path of 1 to \d+ bytes/);
+      });
+    }
+
+    if ('mode' in options) {
+      it('accepts mode with the path of a file only', () => {
+        for (const mode of [0, 0o600, 0o777]) check({ path: 'a', mode });
+        for (const address of [{ port: 8080 }, { path: '\0a' }]) {
+          expect(refusal(() => check({ ...address, mode: 0o600 }))).to.match(
+            /^listen\(\): option 'mode' goes with 'path'/,
+          );
         }
       });
     }
