@@ -11,6 +11,7 @@ export type {
   ModuleCodecOptions,
   SimpleReactorCodecOptions,
 } from './main/codec-options.js';
+export type { ConnectionDuplex } from './main/connection-duplex.js';
 export type {
   CloseDetail,
   ConnectionEvents,
@@ -26,6 +27,7 @@ export type {
   CloseOptions,
   ConnectionOptions,
   ConnectOptions,
+  DuplexOptions,
   LimitOptions,
   ListenOptions,
   LogicPoolCloseOptions,

@@ -41,6 +41,8 @@ export interface ConnectionContext {
   flush(connection: TcpConnection): void;
   /** This thread has done with the connection's events. */
   release(connection: TcpConnection): void;
+  /** Whether the connection, as long as it is open, keeps the thread alive; by default it does. */
+  setRef(connection: TcpConnection, referenced: boolean): void;
   /** Keeps the thread alive while somebody waits. */
   hold<T>(wait: () => Promise<T>): Promise<T>;
   /** Asks the io worker. */

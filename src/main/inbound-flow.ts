@@ -111,6 +111,13 @@ export class InboundFlow {
     this.#sealed = true;
   }
 
+  /** What still waits when the flow has been sealed. */
+  takeRest(): Buffer[] {
+    const rest: Buffer[] = [];
+    for (let message = this.#queue.shift(); message !== undefined; message = this.#queue.shift()) rest.push(message);
+    return rest;
+  }
+
   /** Drops what waits and what comes. */
   cut(): void {
     this.#cut = true;

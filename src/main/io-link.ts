@@ -83,6 +83,8 @@ export class IoLink implements LaneListener {
   readonly #ports: LinkPorts;
   /** Connections whose events this thread gets. */
   readonly #connections = new Map<number, TcpConnection>();
+  /** Those of them that do not keep the thread alive. */
+  readonly #unreferenced = new Set<TcpConnection>();
   /** Others that wait for something, by their ids: those from before and from after a hand-over are not the same object. */
   readonly #watched = new Map<ConnectionId, Set<TcpConnection>>();
   /** Which object has asked for FLUSHED, and which others want to ask when it has come: one at a time for each connection. */
@@ -128,6 +130,7 @@ export class IoLink implements LaneListener {
       watch: (connection) => this.#watch(connection),
       flush: (connection) => this.#flush(connection),
       release: (connection) => this.#release(connection),
+      setRef: (connection, referenced) => this.#setRef(connection, referenced),
       info: (id) => owner.hold(() => this.call('info', id)),
       hold: (wait) => owner.hold(wait),
     };
@@ -171,6 +174,11 @@ export class IoLink implements LaneListener {
     return this.#connections.size;
   }
 
+  /** How many connections keep the thread alive. */
+  get referencedCount(): number {
+    return this.#connections.size - this.#unreferenced.size;
+  }
+
   /** Calls the io worker. Rejects with its error, or with ERR_REACTOR_IO_WORKER_CRASH if it ends first. */
   call<K extends keyof IoWorkerControl>(method: K, ...args: Parameters<IoWorkerControl[K]>): Promise<ControlValue<K>> {
     return this.#ports.call(method, ...args);
@@ -206,6 +214,7 @@ export class IoLink implements LaneListener {
     if (isDead) table.closeAll();
     const connections = [...this.#connections.values(), ...[...this.#watched.values()].flatMap((each) => [...each])];
     this.#connections.clear();
+    this.#unreferenced.clear();
     this.#watched.clear();
     this.#flushes.clear();
     this.#handles.clear();
@@ -265,6 +274,7 @@ export class IoLink implements LaneListener {
     for (const each of watched) surfaceErrors(() => each.receiveClose(event));
     if (connection === undefined) return;
     this.#connections.delete(slot);
+    this.#unreferenced.delete(connection);
     this.#owner.onConnections();
     connection.receiveClose(event);
   }
@@ -336,8 +346,16 @@ export class IoLink implements LaneListener {
     const { slot, generation } = connection;
     this.context.commands.released(slot, generation);
     this.#handles.set(connection.id, new WeakRef(connection));
+    this.#unreferenced.delete(connection);
     if (this.#connections.get(slot) !== connection) return;
     this.#connections.delete(slot);
+    this.#owner.onConnections();
+  }
+
+  #setRef(connection: TcpConnection, referenced: boolean): void {
+    if (this.#connections.get(connection.slot) !== connection) return;
+    if (referenced) this.#unreferenced.delete(connection);
+    else this.#unreferenced.add(connection);
     this.#owner.onConnections();
   }
 

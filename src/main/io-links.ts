@@ -79,6 +79,11 @@ export class IoLinks implements LinkOwner {
   }
 
   /** Connections whose events this thread gets. */
+  /** How many connections keep the thread alive. */
+  get referencedCount(): number {
+    return this.#links.reduce((total, link) => total + link.referencedCount, 0);
+  }
+
   get connectionCount(): number {
     return this.#links.reduce((total, link) => total + link.connectionCount, 0);
   }

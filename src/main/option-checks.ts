@@ -24,6 +24,7 @@ import type {
   CloseOptions,
   ConnectionOptions,
   ConnectOptions,
+  DuplexOptions,
   LimitOptions,
   ListenOptions,
   LogicPoolCloseOptions,
@@ -91,6 +92,7 @@ const connect: Checks<ConnectOptions> = {
 
 const close: Checks<CloseOptions> = { drainMs: integer(0, DAY_MS) };
 const reactorClose: Checks<ReactorCloseOptions> = { timeoutMs: integer(0, DAY_MS) };
+const duplex: Checks<DuplexOptions> = { allowHalfOpen: flag };
 const wait: Checks<WaitOptions> = { signal: abortSignal };
 const request: Checks<RequestOptions> = { timeoutMs: integer(1, DAY_MS), signal: abortSignal };
 const logicPool: Checks<LogicPoolOptions> = {
@@ -182,6 +184,10 @@ export function checkPoll(timeoutMs: unknown): void {
 
 export function checkRequest(options: RequestOptions): void {
   check('request()', options, request);
+}
+
+export function checkDuplex(options: DuplexOptions): void {
+  check('toDuplex()', options, duplex);
 }
 
 export function checkWait(call: string, options: WaitOptions): void {

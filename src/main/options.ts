@@ -174,6 +174,14 @@ export interface BroadcastOptions {
   except?: TcpConnection | Iterable<TcpConnection>;
 }
 
+export interface DuplexOptions {
+  /**
+   * False: when the peer has ended its side, the stream ends, too, behind what has been written by then. True: it stays
+   * writable until `end()`. Default: as the connection's `allowHalfOpen`.
+   */
+  allowHalfOpen?: boolean;
+}
+
 export interface WaitOptions {
   /** Aborts the wait, not what is waited for. */
   signal?: AbortSignal;

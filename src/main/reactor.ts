@@ -422,7 +422,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   get #keepsAlive(): boolean {
     if (!this.#referenced || this.#ended) return false;
-    return this.#calls + this.#links.connectionCount > 0 || !this.#links.hasSent || this.#hosts.keepAlive;
+    return this.#calls + this.#links.referencedCount > 0 || !this.#links.hasSent || this.#hosts.keepAlive;
   }
 
   #updateRef(): void {

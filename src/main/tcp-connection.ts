@@ -2,18 +2,19 @@ import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
-import { type ConnectionCounts, slotState } from '../shared/connection-table.js';
+import { type ConnectionCounts, framing, slotState } from '../shared/connection-table.js';
 import type { ConnectionDetails } from '../shared/control-protocol.js';
 import type { CloseEvent, ConnectionAddresses, PartHeader } from '../shared/event-record.js';
 import { frameKind, REQUEST_ID_BYTES, requestId } from '../shared/frame-format.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 import { readU32 } from '../shared/shared-memory.js';
+import { ConnectionDuplex } from './connection-duplex.js';
 import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
 import { InboundFlow } from './inbound-flow.js';
 import { MessageAssembly } from './message-assembly.js';
-import { checkRequest, checkWait } from './option-checks.js';
-import { DEFAULT_REQUEST_TIMEOUT_MS, type RequestOptions, type WaitOptions } from './options.js';
+import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
+import { DEFAULT_REQUEST_TIMEOUT_MS, type DuplexOptions, type RequestOptions, type WaitOptions } from './options.js';
 import { makeReply, type Reply } from './reply.js';
 import { SendPath, sendOutcome } from './send-path.js';
 import { throwIfAborted } from './waiters.js';
@@ -59,6 +60,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   readonly #addresses: ConnectionAddresses | undefined;
   readonly #borrows: boolean;
   readonly #halfOpen: boolean;
+  readonly #isRaw: boolean;
   /** This thread gets its events, and says when it has done with them. */
   #receives: boolean;
   #watching = false;
@@ -71,6 +73,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   /** Requests of the peer's that have been handed out and not answered. */
   #unanswered = 0;
   #unansweredTimer: NodeJS.Timeout | undefined;
+  /** Takes the messages, in place of the listeners. */
+  #duplex: ConnectionDuplex | undefined;
   #readingStopped = false;
   #windDown = false;
   /** So many of the next messages come again, after the death of the thread that got them before. */
@@ -96,6 +100,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#receives = addresses !== undefined;
     this.#borrows = context.table.isBorrowed(slot);
     this.#halfOpen = context.table.allowsHalfOpen(slot);
+    this.#isRaw = context.table.framing(slot) === framing.BYTES;
     this.#sending = new SendPath(context, slot, generation, {
       onDrain: () => this.#emitDrain(),
       onWait: () => this.#watch(),
@@ -320,6 +325,41 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     if (reason !== undefined && !ORDERLY.has(reason)) throw this.#closedError('The iteration');
   }
 
+  /**
+   * The connection as a `Duplex` of node:stream, for codec 'raw'. From now on the duplex takes the messages, also those
+   * that wait, and no 'message' listener gets any; it pauses and resumes the connection, and decides when this side ends.
+   * Called again it returns the same one, whatever the options.
+   *
+   * Throws ERR_REACTOR_UNSUPPORTED with codec 'frame' and in a thread that does not get the connection's events,
+   * ERR_REACTOR_INVALID_OPTION. Thread: app.
+   */
+  toDuplex(options: DuplexOptions = {}): ConnectionDuplex {
+    checkDuplex(options);
+    if (this.#duplex !== undefined) return this.#duplex;
+    if (!this.#isRaw || !this.#receives) {
+      const why = this.#isRaw
+        ? "this thread does not get the connection's events"
+        : "it takes a connection of codec 'raw'";
+      throw new ReactorError('ERR_REACTOR_UNSUPPORTED', `toDuplex(): ${why}`);
+    }
+    const { table } = this.#context;
+    const duplex = new ConnectionDuplex(
+      this,
+      {
+        highWaterMark: table.highWater(this.slot),
+        overflowLimit: table.overflowLimit(this.slot),
+        allowHalfOpen: this.#halfOpen,
+        shutdown: (reason) => this.#shutdown(reason),
+        setRef: (referenced) => this.#context.setRef(this, referenced),
+      },
+      options,
+    );
+    this.#duplex = duplex;
+    if (this.#closeEvent !== undefined) this.#endDuplex(duplex, this.#closeEvent);
+    queueMicrotask(() => this.#flow.flow());
+    return duplex;
+  }
+
   // ---- ending ----
 
   /**
@@ -351,7 +391,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   receive(message: Buffer): void {
-    this.#flow.push(this.#borrows && !this.#flow.isDirect ? Buffer.from(message) : message);
+    const isKept = this.#duplex !== undefined || !this.#flow.isDirect;
+    this.#flow.push(this.#borrows && isKept ? Buffer.from(message) : message);
   }
 
   /** @internal @param request its id, then what the peer wants to know */
@@ -417,6 +458,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     clearTimeout(this.#unansweredTimer);
     this.#unanswered = 0;
     this.#host?.onEnded();
+    if (this.#duplex !== undefined) this.#endDuplex(this.#duplex, event);
     this.#flow.flow();
   }
 
@@ -430,7 +472,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   hasListener(): boolean {
-    return this.listenerCount('message') > 0 || this.#host?.hasMessageListener() === true;
+    return this.#duplex !== undefined || this.listenerCount('message') > 0 || this.#host?.hasMessageListener() === true;
   }
 
   /** @internal */
@@ -441,12 +483,14 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
       info = REDELIVERED;
     }
     const { activity } = this.#context;
+    const duplex = this.#duplex;
     activity.handlers++;
     try {
-      this.#host?.onMessage(this, message, info);
+      if (duplex === undefined) this.#host?.onMessage(this, message, info);
+      else duplex.receive(message);
     } finally {
       try {
-        this.emit('message', message, info);
+        if (duplex === undefined) this.emit('message', message, info);
       } finally {
         activity.handlers--;
         // Also if a handler throws: the next thread would meet the same message. Not if the thread is terminated in it.
@@ -531,26 +575,25 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     }
     if (this.#windDown && !atWork) {
       this.#windDown = false;
-      this.#shutdown('server-close');
+      // Only who writes to a stream knows when it has finished.
+      if (this.#duplex === undefined) this.#shutdown('server-close');
     }
     // Nothing can be answered any more: there is nothing to wait for either.
     const ending = this.#end === 'received' && !this.#destroyed && (!atWork || this.#sending.isStopped || closed);
     if (ending) {
       this.#end = 'emitted';
       // Answers to the last message have been sent by now, so that they leave before our FIN.
-      if (!this.#halfOpen) this.#shutdown('peer-end');
+      if (!this.#halfOpen && this.#duplex === undefined) this.#shutdown('peer-end');
       this.emit('end');
     }
+    if (this.#end === 'emitted') this.#duplex?.receiveEnd();
     if (this.#closeEvent === undefined || this.#closeEmitted) return ending;
     this.#closeEmitted = true;
     this.#flow.seal();
-    const { reason, unsentBytes, error } = this.#closeEvent;
-    const detail: CloseDetail = {
-      unsentBytes,
-      unreadMessages: this.#flow.unread,
-      ...(error !== undefined && { error: fromErrorData(error) }),
-    };
+    const { reason } = this.#closeEvent;
+    const detail = this.#closeDetail(this.#closeEvent);
     try {
+      this.#duplex?.receiveClose(reason, detail, ORDERLY.has(reason));
       this.#host?.onClose(this, reason, detail);
     } finally {
       try {
@@ -599,6 +642,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   #release(): void {
     this.#receives = false;
     this.#context.release(this);
+    this.#duplex?.receiveLeave();
     this.#host?.onReleased(this);
     this.#host = undefined;
     this.#readingStopped = false;
@@ -624,6 +668,25 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
       'ERR_REACTOR_CONNECTION_CLOSED',
       'request(): the peer has ended its side: it answers no more',
     );
+  }
+
+  #endDuplex(duplex: ConnectionDuplex, event: CloseEvent): void {
+    duplex.receiveOver(event.unsentBytes);
+    // It hears of an error at once.
+    if (!ORDERLY.has(event.reason)) this.#flow.cut();
+    if (!this.#closeEmitted) return;
+    // It has been made when 'close' was out: the flow hands nothing out any more.
+    for (const message of this.#flow.takeRest()) duplex.receive(message);
+    if (this.#end === 'emitted') duplex.receiveEnd();
+    duplex.receiveClose(event.reason, this.#closeDetail(event), ORDERLY.has(event.reason));
+  }
+
+  #closeDetail({ unsentBytes, error }: CloseEvent): CloseDetail {
+    return {
+      unsentBytes,
+      unreadMessages: this.#flow.unread,
+      ...(error !== undefined && { error: fromErrorData(error) }),
+    };
   }
 
   #closedError(what: string): ReactorError {
