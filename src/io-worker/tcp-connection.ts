@@ -237,6 +237,8 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   }
 
   destroy(reason: CloseReason, error?: Error): void {
+    // As from a net.Socket: what was sent in front of it goes as far as the kernel takes it at once.
+    if (reason === 'local-destroy') this.flush();
     this.#close(reason, error);
   }
 
