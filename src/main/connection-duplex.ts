@@ -133,7 +133,7 @@ export class ConnectionDuplex extends Duplex {
   }
 
   #destroyUnlessEnding(): void {
-    if (!this.writableEnded) this.destroy();
+    if (this.allowHalfOpen && !this.writableEnded) this.destroy();
   }
 
   /** @internal Another thread gets the rest. */
