@@ -18,7 +18,10 @@ if (kind === 'plain') {
 } else {
   const reactor = await Reactor.spawn();
   const listener = await reactor.listen({ host: '127.0.0.1', port: Number(port), codec: 'raw' });
-  listener.on('connection', (connection) => void server.emit('connection', connection.toDuplex()));
+  listener.on(
+    'connection',
+    (connection) => void server.emit('connection', connection.toDuplex({ allowHalfOpen: true })),
+  );
   console.log(`reactor: http://127.0.0.1:${listener.address.port}/`);
   process.once('SIGINT', () => reactor.destroy());
 }

@@ -52,7 +52,8 @@ for (const { name, options: spawnOptions } of readModes) {
       const listener = await stage.listen({ codec: 'raw', ...options.connection });
       const streams = new Log<ConnectionDuplex>();
       listener.on('connection', (connection) => {
-        const stream = connection.toDuplex();
+        // As it takes sockets from itself: it decides whether the end of a request ends the connection.
+        const stream = connection.toDuplex({ allowHalfOpen: true });
         streams.add(stream);
         server.emit('connection', stream);
       });
@@ -152,6 +153,14 @@ for (const { name, options: spawnOptions } of readModes) {
       await once(request, 'continue');
       request.end('the body');
       expect((await answer(request)).body.toString()).to.equal('the body');
+    });
+
+    it('answers a client that has ended its side behind the request, with httpAllowHalfOpen', async () => {
+      const { port, server } = await serve((_request, response) => void setImmediate(() => response.end('answer')));
+      Object.assign(server, { httpAllowHalfOpen: true });
+      const peer = await stage.connectRaw(port);
+      peer.socket.end('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+      expect((await readAll(peer.socket)).toString()).to.match(/answer$/);
     });
 
     it('hands the connection over for an upgrade, with what has come behind the request', async () => {
