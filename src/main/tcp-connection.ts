@@ -371,7 +371,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#shutdown('local-shutdown');
   }
 
-  /** Closes now, with 'local-destroy'. What had not been sent is counted in `unsentBytes`. Thread: any. */
+  /**
+   * Closes now, with 'local-destroy'. What was sent in front of it goes as far as the kernel takes it at once; the rest is
+   * counted in `unsentBytes`. Thread: any.
+   */
   destroy(): void {
     if (this.#closeEmitted) return;
     const isOver = this.state === 'closed';

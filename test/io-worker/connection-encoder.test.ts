@@ -519,7 +519,7 @@ describe('ConnectionEncoder', () => {
         const broadcast = new Broadcast(Buffer.from('rejects'), 10);
         busy.broadcast(broadcast);
         gone.broadcast(broadcast);
-        new Broadcast(Buffer.from('rejects'), 10).encodedFor(new Stage().encoder);
+        void new Broadcast(Buffer.from('rejects'), 10).encodedFor(new Stage().encoder);
         gone.close();
         expect(busy.gate.count).to.equal(2);
         await busy.gate.open(1);

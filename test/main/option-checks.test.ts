@@ -4,6 +4,7 @@ import { type CodecOption, type CompressionOptions, codecSettings } from '../../
 import {
   checkClient,
   checkConnect,
+  checkDuplex,
   checkListen,
   checkReactorClose,
   checkRequest,
@@ -222,6 +223,13 @@ const checks: readonly CheckCase[] = [
     check: untyped(checkRequest),
     required: {},
     options: { timeoutMs: integer(1, DAY_MS), signal },
+  },
+  {
+    name: 'checkDuplex()',
+    call: 'toDuplex()',
+    check: untyped(checkDuplex),
+    required: {},
+    options: { allowHalfOpen: flag },
   },
   {
     name: 'checkWait()',
