@@ -9,6 +9,7 @@ import {
   type TcpConnection,
   type TcpServer,
 } from '../../src/index.js';
+import { ca, identity } from '../fixtures/certificates.js';
 import {
   type Closed,
   causeCode,
@@ -411,6 +412,15 @@ describe('the reason of a close', () => {
     const { detail } = await witness.closesWith('server-close', stage);
     await peer.count().gone;
     expectUnsent(detail.unsentBytes, peer.received, 22 + 12 * (MIB + 6));
+  });
+
+  it("is 'tls-error' when the server wants a certificate and the client has none", async () => {
+    const server = await stage.listen({ tls: { ...identity('server'), requestCert: true, ca } });
+    const client = stage.client({ codec: 'raw', tls: { ca } });
+    const connection = await client.connect({ host: HOST, port: server.address.port });
+    const { detail } = await new Witness(connection, client).closesWith('tls-error', stage);
+    expect((detail.error as ReactorError).code).to.equal('ERR_REACTOR_TLS');
+    expect(causeCode(detail.error)).to.equal('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED');
   });
 
   it("is 'orphaned' when the thread that got the events has left and no other one comes in time", async () => {

@@ -406,12 +406,10 @@ describe('TLS', () => {
         const peerPort = peer.socket.localPort;
         peer.write(Buffer.from('16030100f0010000', 'hex'));
         peer[how]();
-        const failure = (await failed.reaches(count + 1))[count];
-        expect(failure, how).to.deep.equal({
-          code: 'ERR_REACTOR_TLS',
-          cause: 'ECONNRESET',
-          peer: { remoteAddress: HOST, remotePort: peerPort },
-        });
+        const { peer: known, ...failure } = (await failed.reaches(count + 1))[count] ?? {};
+        expect(failure, how).to.deep.equal({ code: 'ERR_REACTOR_TLS', cause: 'ECONNRESET' });
+        // Of one that was gone before it was accepted the system does not tell.
+        if (how === 'end') expect(known).to.deep.equal({ remoteAddress: HOST, remotePort: peerPort });
       }
     });
 
@@ -503,7 +501,9 @@ describe('TLS', () => {
     await until(() => stage.reactor.stats().refused === refused + 1);
     expect(stage.reactor.stats().untoldTlsErrors).to.equal(untoldTlsErrors + 1);
     thread.open();
-    await until(() => stage.reactor.stats().threads.every(({ waitingBytes }) => waitingBytes === 0));
+    const [{ id } = { id: 0 }] = await thread.log('connection').reaches(1);
+    await until(() => stage.reactor.connection(id).bytesReceived === 8 * MIB);
+    await thread.do('caughtUp', id);
     expect(thread.log('tlsClientError').entries).to.deep.equal([]);
     await garbage();
     const [{ code } = { code: undefined }] = await thread.log('tlsClientError').reaches(1);
