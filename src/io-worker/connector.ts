@@ -83,7 +83,8 @@ export class Connector {
         if (this.#stream !== undefined) resolve(this.#stream);
         else if (tls !== undefined) this.#shakeHands(tls, resolve, reject);
       });
-      this.#raw.once('error', (error) => {
+      // Not once: whatever comes later must find a listener.
+      this.#raw.on('error', (error) => {
         const message = `Cannot connect to ${this.#where}: ${toErrorData(error).message}`;
         reject(new ReactorError('ERR_REACTOR_CONNECT_FAILED', message, { cause: error }));
       });
@@ -114,7 +115,7 @@ export class Connector {
       });
       // At once: what comes right behind the handshake must find it paused.
       socket.once('secureConnect', () => resolve(SocketStream.secured(socket, addresses)));
-      socket.once('error', fail);
+      socket.on('error', fail);
     } catch (error) {
       fail(error as Error);
       return;

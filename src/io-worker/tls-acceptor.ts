@@ -49,6 +49,8 @@ export class TlsAcceptor {
     this.#handshakes.add(socket);
     this.#addresses.set(socket, addresses);
     socket.once('close', () => this.#handshakes.delete(socket));
+    // Its errors are those of the TLS socket; should it have one of its own, it must not be thrown.
+    socket.on('error', ignore);
     this.#server.emit('connection', socket);
     return true;
   }
@@ -89,6 +91,7 @@ export class TlsAcceptor {
 
   #onFailed(error: Error, socket: tls.TLSSocket): void {
     const peer = this.#end(socket);
+    socket.on('error', ignore);
     // What it had to tell its peer, an alert, it has written by now.
     socket.destroy();
     if (this.#stopped) return;
@@ -111,6 +114,8 @@ export class TlsAcceptor {
     return (accepted && this.#addresses.get(accepted)) ?? NOWHERE;
   }
 }
+
+function ignore(): void {}
 
 const NOWHERE: ConnectionAddresses = {
   remoteAddress: '',

@@ -104,12 +104,13 @@ for (const { name, options } of readModes) {
       const { near, far } = await pair(stage, { both: { allowHalfOpen: true } });
       const ended = next(far, 'end');
       const answered = next<[Buffer]>(near, 'message');
+      const ends = [closed(near), closed(far)] as const;
       near.shutdown();
       await ended;
       far.send('answer');
       far.shutdown();
       expect((await answered)[0].toString()).to.equal('answer');
-      const [{ reason: nearReason }, { reason: farReason }] = await Promise.all([closed(near), closed(far)]);
+      const [{ reason: nearReason }, { reason: farReason }] = await Promise.all(ends);
       expect([nearReason, farReason]).to.deep.equal(['local-shutdown', 'peer-end']);
     });
 
@@ -396,6 +397,16 @@ describe('TLS', () => {
         'ERR_TLS_HANDSHAKE_TIMEOUT',
         'ERR_TLS_HANDSHAKE_TIMEOUT',
       ]);
+    });
+
+    it('that would be one handshake too many, as there may be connections', async () => {
+      const own = await stage.spawn({ maxConnections: 2 });
+      const server = await own.listen({ host: HOST, port: 0, tls: identity('server') });
+      for (let i = 0; i < 2; i++) await stage.connectRaw(server.address.port);
+      const third = await stage.connectRaw(server.address.port);
+      await third.read().gone;
+      expect(own.stats().refused).to.equal(1);
+      await own.close({ timeoutMs: 0 });
     });
 
     it('that dies in the middle of the handshake', async () => {

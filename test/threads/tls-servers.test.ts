@@ -53,13 +53,18 @@ describe('updateTls()', () => {
     const servername = 'a.example.org';
     expect(await shown(own, port, { servername })).to.equal(serialOf('wildcard'));
     await server.updateTls({ ...identity('server'), requestCert: true, ca });
-    const failed = next<[Error]>(server, 'tlsClientError');
+    // Others may have been hung up on before: the first peer did not wait for the end of its handshake.
+    const refused = new Promise<void>((resolve) => {
+      server.on('tlsClientError', ({ message }) => {
+        if (/peer did not return a certificate/.test(message)) resolve();
+      });
+    });
     const socket = tls.connect({ host: HOST, port, ca, servername, rejectUnauthorized: false });
     own.defer(() => socket.destroy());
     socket.on('error', () => undefined);
     await next(socket, 'secureConnect');
     expect(socket.getPeerCertificate().serialNumber).to.equal(serialOf('server'));
-    expect((await failed)[0].message).to.match(/peer did not return a certificate/);
+    await refused;
   });
 
   it('changes nothing if it is refused', async () => {
