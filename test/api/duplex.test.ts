@@ -129,6 +129,24 @@ for (const { name, options } of readModes) {
       expect(await ending(connection.toDuplex()).reaches(2)).to.deep.equal(['error ECONNRESET', 'close']);
     });
 
+    it('hears of a broken connection when it writes, whatever it has still to read', async () => {
+      const { connection, peer } = await raw();
+      const stream = connection.toDuplex();
+      const log = ending(stream);
+      peer.socket.write(pattern(MIB));
+      await until(() => connection.isPaused());
+      peer.reset();
+      await peer.closed;
+      (function write(): void {
+        if (stream.destroyed) return;
+        stream.write('anybody there?');
+        setImmediate(write);
+      })();
+      const [error, close] = await log.reaches(2);
+      expect(error).to.be.oneOf(['error EPIPE', 'error ECONNRESET']);
+      expect(close).to.equal('close');
+    });
+
     it('goes on where an iteration has stopped', async () => {
       const { connection, peer } = await raw();
       peer.socket.write('first');
