@@ -63,7 +63,7 @@ class SimpleReactorConnection implements ConnectionCodec {
     if (end > start) this.#silence?.heard();
     const position = this.#decoder.decode(bytes, start, end);
     // Nobody reads from the peer while what it has sent waits for the application.
-    if (this.#silence !== undefined) this.#silence.isDeaf = position < end;
+    if (this.#silence !== undefined) this.#silence.isDeaf = position < end || this.#decoder.isReady;
     return position;
   }
 

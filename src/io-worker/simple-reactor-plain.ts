@@ -53,6 +53,11 @@ export class PlainDecoder {
     return position;
   }
 
+  /** A whole message waits for the channel, whether bytes are left that have not been decoded or not. */
+  get isReady(): boolean {
+    return this.#state === state.READY;
+  }
+
   incomplete(): string | undefined {
     switch (this.#state) {
       case state.HEADER:

@@ -78,6 +78,11 @@ export class ZlibDecoder {
     return this.#state === state.INFLATING && !this.#closed;
   }
 
+  /** A whole message waits for the channel. */
+  get isReady(): boolean {
+    return this.#state === state.READY;
+  }
+
   incomplete(): string | undefined {
     if (this.#state === state.LENGTH) {
       return this.#partial.length === 0 ? undefined : `only ${this.#partial.length} bytes of a message came`;
