@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { compressSync, uncompressSync } from 'lz4-napi';
 import type { ConnectionOptions, TcpConnection } from '../../src/index.js';
 import { closed, Log, next, until } from '../fixtures/events.js';
-import { frame, type RawPeer } from '../fixtures/raw-peer.js';
+import { type Frame, frame, framesOf } from '../fixtures/raw-peer.js';
 import { HOST, type Pair, pattern, readModes, type Scene, scene } from '../fixtures/scene.js';
 
 const KIB = 1024;
@@ -36,27 +36,6 @@ async function cost(from: TcpConnection, to: TcpConnection, message: Buffer): Pr
   const [data] = await received;
   expect(data.equals(message), 'it arrived as it was').to.equal(true);
   return from.bytesSent - before;
-}
-
-interface Frame {
-  readonly kind: number;
-  readonly flags: number;
-  readonly body: Buffer;
-}
-
-/** Takes apart what a peer gets. */
-function framesOf(peer: RawPeer): Log<Frame> {
-  const log = new Log<Frame>();
-  let rest: Buffer = Buffer.alloc(0);
-  peer.socket.on('data', (bytes: Buffer) => {
-    rest = Buffer.concat([rest, bytes]);
-    while (rest.length >= 6 && rest.length >= 4 + rest.readUInt32LE(0)) {
-      const end = 4 + rest.readUInt32LE(0);
-      log.add({ kind: rest[4] as number, flags: rest[5] as number, body: rest.subarray(6, end) });
-      rest = rest.subarray(end);
-    }
-  });
-  return log;
 }
 
 /** Messages of all sizes, most of them short, some compressible and some not. */
