@@ -19,7 +19,8 @@ const server = await reactor.listen({
 });
 server.on('connection', async (connection) => {
   const { tls } = await connection.info();
-  console.log(`server: ${tls?.peerCertificate?.subject.CN} is here, with ${tls?.protocol}`);
+  const { CN: name } = tls?.peerCertificate?.subject ?? {};
+  console.log(`server: ${name} is here, with ${tls?.protocol}`);
 });
 server.on('message', (connection, data) => {
   connection.send(data);

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
 import type { Reactor } from './reactor.js';
+import type { Reply } from './reply.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TcpServer } from './tcp-server.js';
 
@@ -27,6 +28,8 @@ export interface Logic {
   onConnection?(connection: TcpConnection, info: ConnectionInfo): void;
   /** A message is done when this returns; if the thread dies in it, another one gets it with `info.redelivered`. */
   onMessage?(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
+  /** The peer has called `request()`; `reply` answers, now or later. */
+  onRequest?(connection: TcpConnection, data: Buffer, reply: Reply): void;
   onDrain?(connection: TcpConnection): void;
   onDisconnect?(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;
   /** After the last one, when the pool closes. The pool waits for it. */
@@ -38,7 +41,15 @@ export function defineLogic(logic: Logic): Logic {
   return logic;
 }
 
-const members: readonly (keyof Logic)[] = ['start', 'onConnection', 'onMessage', 'onDrain', 'onDisconnect', 'stop'];
+const members: readonly (keyof Logic)[] = [
+  'start',
+  'onConnection',
+  'onMessage',
+  'onRequest',
+  'onDrain',
+  'onDisconnect',
+  'stop',
+];
 
 /** Throws a TypeError that names what is wrong with what should be logic. */
 export function checkLogic(logic: unknown): asserts logic is Logic {

@@ -35,9 +35,10 @@ export async function runLogic(task: LogicTask): Promise<void> {
   reactor.on('error', () => undefined);
   await logic.start?.(context);
   // What nobody asks for is not taken: without onMessage, messages wait for whoever iterates.
-  const { onConnection, onMessage, onDrain, onDisconnect } = logic;
+  const { onConnection, onMessage, onRequest, onDrain, onDisconnect } = logic;
   if (onConnection) server.on('connection', (...args) => onConnection.apply(logic, args));
   if (onMessage) server.on('message', (...args) => onMessage.apply(logic, args));
+  if (onRequest) server.on('request', (...args) => onRequest.apply(logic, args));
   if (onDrain) server.on('drain', (...args) => onDrain.apply(logic, args));
   if (onDisconnect) server.on('disconnect', (...args) => onDisconnect.apply(logic, args));
   await server.subscribe();
