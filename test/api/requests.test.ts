@@ -238,6 +238,7 @@ for (const { name, options } of readModes) {
         for (const [end, reason] of ends) {
           const { near, far } = await stage.pair();
           const log = asked(far);
+          const over = closed(near);
           const waiting = [near.request('1'), near.request('2', { timeoutMs: 86_400_000 })];
           await log.reaches(2);
           end(near, far);
@@ -245,7 +246,7 @@ for (const { name, options } of readModes) {
             const error = await rejection(promise);
             expect(error.code).to.equal('ERR_REACTOR_CONNECTION_CLOSED');
           }
-          await until(() => near.state === 'closed');
+          await over;
           const error = await rejection(near.request('3'));
           expect(error.code).to.equal('ERR_REACTOR_CONNECTION_CLOSED');
           expect(error.message).to.include(reason);
