@@ -8,6 +8,7 @@ import type { ConnectionInput } from './connection-input.js';
 export interface ChannelOwner {
   readonly role: 'server' | 'client';
   readonly addresses: ConnectionAddresses;
+  readonly isReading: boolean;
   /** See CodecChannel. */
   writeOwn(write: (output: CodecOutput) => void | Promise<void>): boolean;
 }
@@ -28,6 +29,10 @@ export class ConnectionChannel implements CodecChannel {
 
   get addresses(): ConnectionAddresses {
     return this.#owner.addresses;
+  }
+
+  get isReading(): boolean {
+    return this.#owner.isReading;
   }
 
   message(bytes: Uint8Array, start: number, end: number, kind?: number): boolean {

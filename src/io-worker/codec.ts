@@ -13,6 +13,8 @@ import type { ReactorError } from '../shared/reactor-error.js';
 export interface Codec {
   /** The longest message that `encode` takes, in bytes; `send()` throws for a longer one. */
   readonly maxMessageBytes: number;
+  /** The shortest one; `send()` throws for a shorter one. Default 0. */
+  readonly minMessageBytes?: number;
   /** Called for each connection, before anything is read. */
   open(channel: CodecChannel): ConnectionCodec;
 }
@@ -69,6 +71,8 @@ export interface CodecOutput {
 export interface CodecChannel {
   readonly role: 'server' | 'client';
   readonly addresses: ConnectionAddresses;
+  /** False while the socket is not read, because the application does not take more: that the peer is silent means nothing then. */
+  readonly isReading: boolean;
 
   // ---- from decode. Methods that return false have taken nothing: return the position in front of it from `decode`.
 

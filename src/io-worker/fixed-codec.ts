@@ -14,9 +14,11 @@ import { PartialFrame } from './partial-frame.js';
  */
 export class FixedCodec implements Codec {
   readonly maxMessageBytes: number;
+  readonly minMessageBytes: number;
 
   constructor({ bytes }: FixedSettings) {
     this.maxMessageBytes = bytes;
+    this.minMessageBytes = bytes;
   }
 
   open(channel: CodecChannel): ConnectionCodec {

@@ -13,12 +13,14 @@ const ONE_CHUNK_BYTES = 4096;
 /** Codec 'length-field': frames whose header says how long they are (codec-settings.ts has the picture). */
 export class LengthFieldCodec implements Codec {
   readonly maxMessageBytes: number;
+  readonly minMessageBytes: number;
   readonly #settings: LengthFieldSettings;
 
   /** @param settings without a fault: see `lengthFieldFault` */
   constructor(settings: LengthFieldSettings) {
     this.#settings = settings;
     this.maxMessageBytes = longestLengthFieldMessage(settings);
+    this.minMessageBytes = shortestLengthFieldMessage(settings);
   }
 
   open(channel: CodecChannel): ConnectionCodec {

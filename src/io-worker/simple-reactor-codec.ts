@@ -40,6 +40,8 @@ class SimpleReactorConnection implements ConnectionCodec {
   readonly #maxFrameBytes: number;
   readonly #decoder: PlainDecoder | ZlibDecoder;
   readonly #deflater: MessageDeflater | undefined;
+  /** What has come waits for the application. */
+  #isFull = false;
   /** Of a server. */
   #heartbeat: NodeJS.Timeout | undefined;
   /** Of a client. */
@@ -55,15 +57,18 @@ class SimpleReactorConnection implements ConnectionCodec {
     if (channel.role === 'server') {
       this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs).unref();
     } else {
-      this.#silence = new SilenceWatch(SILENT_INTERVALS * heartbeatMs, () => this.#fallSilent(heartbeatMs));
+      this.#silence = new SilenceWatch(
+        SILENT_INTERVALS * heartbeatMs,
+        () => this.#isFull || !channel.isReading,
+        () => this.#fallSilent(heartbeatMs),
+      );
     }
   }
 
   decode(bytes: Uint8Array, start: number, end: number): number {
     if (end > start) this.#silence?.heard();
     const position = this.#decoder.decode(bytes, start, end);
-    // Nobody reads from the peer while what it has sent waits for the application.
-    if (this.#silence !== undefined) this.#silence.isDeaf = position < end || this.#decoder.isReady;
+    this.#isFull = position < end || this.#decoder.isReady;
     return position;
   }
 

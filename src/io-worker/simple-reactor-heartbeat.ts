@@ -16,12 +16,15 @@ export class SilenceWatch {
   #timer: NodeJS.Timeout;
   #lastLook: NodeJS.Immediate | undefined;
   #stopped = false;
-  /** While it is true nobody reads what the peer sends, so its silence means nothing. */
-  isDeaf = false;
+  readonly #isDeaf: () => boolean;
 
-  /** @param onSilence is called once */
-  constructor(limitMs: number, onSilence: () => void) {
+  /**
+   * @param isDeaf while it is true nobody reads what the peer sends, so its silence means nothing
+   * @param onSilence is called once
+   */
+  constructor(limitMs: number, isDeaf: () => boolean, onSilence: () => void) {
     this.#limitMs = limitMs;
+    this.#isDeaf = isDeaf;
     this.#onSilence = onSilence;
     this.#timer = this.#wait(limitMs);
   }
@@ -56,7 +59,7 @@ export class SilenceWatch {
 
   /** How long the peer may still be silent. */
   #rest(): number {
-    if (this.isDeaf) this.heard();
+    if (this.#isDeaf()) this.heard();
     return this.#heardAt + this.#limitMs - performance.now();
   }
 }

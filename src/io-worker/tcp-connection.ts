@@ -101,7 +101,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
       ...settings,
       maxMessageBytes: codec.maxMessageBytes,
       framing: type === 'raw' ? framing.BYTES : framing.MESSAGES,
-      exactLength: type === 'fixed',
+      minMessageBytes: codec.minMessageBytes ?? 0,
       hasRequests: type === 'frame',
     });
     if (at === undefined) return undefined;
@@ -117,6 +117,10 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   get isClosed(): boolean {
     return this.#closed;
+  }
+
+  get isReading(): boolean {
+    return this.#pauses === 0;
   }
 
   get role(): 'server' | 'client' {

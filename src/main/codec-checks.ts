@@ -46,11 +46,11 @@ const forms: { readonly [type: string]: { readonly checks: object; readonly need
   },
   'length-field': {
     checks: {
-      offset: integer(0, 1024),
+      offset: integer(0, 65_535),
       bytes: integer(1, 8),
       endian: oneOf('big', 'little'),
-      adjustment: integer(-1024, 1024),
-      strip: integer(0, 2048),
+      adjustment: integer(-512 * MIB, 512 * MIB),
+      strip: integer(0, 65_535),
     } satisfies Checks<Omit<LengthFieldCodecOptions, 'type'>>,
     needs: 'bytes',
   },

@@ -36,20 +36,20 @@ export interface LineCodecOptions {
 /** The parameters of Netty's LengthFieldBasedFrameDecoder. `limits.maxFrameBytes` bounds the whole frame. */
 export interface LengthFieldCodecOptions {
   type: 'length-field';
-  /** Bytes in front of the length field. Default 0; 0 to 1,024. */
+  /** Bytes in front of the length field. Default 0; 0 to 65,535. */
   offset?: number;
   /** Bytes of the length field: 1 to 8. */
   bytes: number;
   /** Byte order of the length field. Default `'big'`. */
   endian?: 'big' | 'little';
   /**
-   * What is added to the value of the field to get the number of bytes behind it. Default 0; -1,024 to 1,024. Where the field counts the
+   * What is added to the value of the field to get the number of bytes behind it. Default 0; -512 MiB to 512 MiB. Where the field counts the
    * whole frame, it is minus (offset + bytes).
    */
   adjustment?: number;
   /**
    * Bytes cut off the front of a received frame, and put in front of a sent one. Default offset + bytes: messages have no header. At
-   * most `offset`, or at least offset + bytes, up to 2,048.
+   * most `offset`, or at least offset + bytes, up to 65,535.
    */
   strip?: number;
 }

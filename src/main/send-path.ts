@@ -28,7 +28,7 @@ export class SendPath {
   // Fixed while the connection lives, so that send() need not ask the table each time.
   readonly #header: MessageHeader;
   readonly #maxMessage: number;
-  readonly #exactLength: boolean;
+  readonly #minMessage: number;
   readonly #highWater: number;
   readonly #overflowLimit: number;
   readonly #credit: Credit;
@@ -57,7 +57,7 @@ export class SendPath {
     const { table } = context;
     this.#header = table.framing(slot) === framing.BYTES ? NO_HEADER : DATA_HEADER;
     this.#maxMessage = table.maxMessage(slot);
-    this.#exactLength = table.needsExactLength(slot);
+    this.#minMessage = table.minMessage(slot);
     this.#highWater = table.highWater(slot);
     this.#overflowLimit = table.overflowLimit(slot);
     this.#credit = table.credit(slot, generation);
@@ -92,8 +92,8 @@ export class SendPath {
       const message = `${call}: a message of ${length} bytes; this connection takes ${most} at most`;
       throw new ReactorError('ERR_REACTOR_MESSAGE_TOO_LARGE', message);
     }
-    if (this.#exactLength && length !== most) {
-      const message = `${call}: a message of ${length} bytes; this connection takes ${most} exactly`;
+    if (length < this.#minMessage) {
+      const message = `${call}: a message of ${length} bytes; this connection takes ${this.#minMessage} at least`;
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
     }
     const bytes = header.bytes + length;

@@ -207,7 +207,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
    * True: accepted, and below the high-water mark. False: accepted and above it, so wait for 'drain' or `ready()`. Also
    * false, and not accepted: the connection is not open, or the overflow limit is reached (option `overflow`).
    *
-   * Throws ERR_REACTOR_INVALID_ARGUMENT for other types, ERR_REACTOR_MESSAGE_TOO_LARGE for a message longer than
+   * Throws ERR_REACTOR_INVALID_ARGUMENT for other types and for a message that is too short for the codec, ERR_REACTOR_MESSAGE_TOO_LARGE for a message longer than
    * `limits.maxFrameBytes` - 2 (codec 'raw': 256 MiB).
    *
    * Thread: any.

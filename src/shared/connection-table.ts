@@ -15,7 +15,8 @@ import { SharedMemory } from './shared-memory.js';
  *       28  DROPPED         messages dropped by overflow 'drop'                    senders add, io worker adds
  *       32  DONE            messages that the application has done with, wraps     the thread that gets the events
  *       36  MAX_REQUESTS    that one thread may have waiting for an answer         io worker, before the slot opens
- *       40  REQUESTS        requests made on it, wraps: no two have the same id    whoever makes one adds
+ *       40  MIN_MESSAGE     bytes; the shortest message send() may take            "
+ *       44  REQUESTS        requests made on it, wraps: no two have the same id    whoever makes one adds
  *       64  LAST_RECEIVED   ms since the epoch, f64                                io worker
  *       72  BYTES_RECEIVED  f64                                                    io worker
  *       80  BYTES_SENT      f64, handed to the kernel                              io worker
@@ -46,7 +47,8 @@ const slotWord = {
   DROPPED: 7,
   DONE: 8,
   MAX_REQUESTS: 9,
-  REQUESTS: 10,
+  MIN_MESSAGE: 10,
+  REQUESTS: 11,
 } as const;
 
 const slotDouble = { LAST_RECEIVED: 8, BYTES_RECEIVED: 9, BYTES_SENT: 10, MESSAGES_RECEIVED: 11 } as const;
@@ -67,18 +69,16 @@ const FRAMING_MASK = 0xff;
 const DROP_ON_OVERFLOW: number = 1 << 8;
 const BORROWED: number = 1 << 9;
 const HALF_OPEN: number = 1 << 10;
-/** Every message has exactly MAX_MESSAGE bytes. */
-const EXACT_LENGTH: number = 1 << 11;
 /** The codec carries requests and answers. */
-const REQUESTS: number = 1 << 12;
+const REQUESTS: number = 1 << 11;
 
 export interface SlotSettings {
   readonly highWaterMark: number;
   readonly overflowLimit: number;
   readonly maxMessageBytes: number;
+  readonly minMessageBytes: number;
   readonly maxRequests: number;
   readonly framing: Framing;
-  readonly exactLength: boolean;
   readonly hasRequests: boolean;
   readonly dropOnOverflow: boolean;
   readonly borrowed: boolean;
@@ -112,7 +112,6 @@ function traitsOf(settings: SlotSettings): number {
     (settings.dropOnOverflow ? DROP_ON_OVERFLOW : 0) |
     (settings.borrowed ? BORROWED : 0) |
     (settings.allowHalfOpen ? HALF_OPEN : 0) |
-    (settings.exactLength ? EXACT_LENGTH : 0) |
     (settings.hasRequests ? REQUESTS : 0)
   );
 }
@@ -148,6 +147,7 @@ export class ConnectionTable {
     this.memory.store(base + slotWord.MAX_MESSAGE, settings.maxMessageBytes);
     this.memory.store(base + slotWord.TRAITS, traitsOf(settings));
     this.memory.store(base + slotWord.MAX_REQUESTS, settings.maxRequests);
+    this.memory.store(base + slotWord.MIN_MESSAGE, settings.minMessageBytes);
     this.memory.store(base + slotWord.DRAIN_WAITERS, 0);
     this.memory.store(base + slotWord.DROPPED, 0);
     this.memory.store(base + slotWord.DONE, 0);
@@ -277,12 +277,12 @@ export class ConnectionTable {
     return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & FRAMING_MASK) as Framing;
   }
 
-  needsExactLength(slot: number): boolean {
-    return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & EXACT_LENGTH) !== 0;
-  }
-
   hasRequests(slot: number): boolean {
     return (this.memory.load(slot * SLOT_WORDS + slotWord.TRAITS) & REQUESTS) !== 0;
+  }
+
+  minMessage(slot: number): number {
+    return this.memory.load(slot * SLOT_WORDS + slotWord.MIN_MESSAGE);
   }
 
   maxRequests(slot: number): number {

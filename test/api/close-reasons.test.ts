@@ -393,6 +393,14 @@ describe('the reason of a close', () => {
     for (const witness of witnesses) await witness.closesWith('io-worker-crash', stage);
   });
 
+  it("is 'heartbeat-timeout' when a peer of codec 'simple-reactor' is silent for two intervals", async () => {
+    const silent = await stage.listenRaw();
+    const client = stage.client({ codec: { type: 'simple-reactor', heartbeatMs: 20 } });
+    const witness = new Witness(await client.connect({ host: HOST, port: silent.port }), client);
+    const detail = await witness.closesWith('heartbeat-timeout', stage);
+    expect((detail.detail.error as ReactorError).code).to.equal('ERR_REACTOR_HEARTBEAT_TIMEOUT');
+  });
+
   it('stays the first one: what comes later changes nothing', async () => {
     const { server, connection, peer } = await stage.accepted();
     const witness = new Witness(connection, server);

@@ -28,6 +28,8 @@ const ADDRESSES: ConnectionAddresses = {
 export class RecordingChannel implements CodecChannel {
   readonly role: 'server' | 'client';
   readonly addresses: ConnectionAddresses = ADDRESSES;
+  /** The socket is read. */
+  isReading = true;
   readonly findings: Finding[] = [];
   /** What has come of a message that is passed on in parts, and is not complete. */
   begun: { readonly length: number; body: Buffer } | undefined;
@@ -38,6 +40,8 @@ export class RecordingChannel implements CodecChannel {
   /** True once a method has returned false; reset by whoever looks. */
   refused = false;
   failed = false;
+  /** The memory that is being decoded. */
+  reading: ArrayBufferLike | undefined;
   /** The connection is closed: from now on nothing may be called. */
   closed = false;
   /** How often a codec may still call: one that calls without end has stopped making progress. */
@@ -61,8 +65,9 @@ export class RecordingChannel implements CodecChannel {
     if (start < 0 || end < start || end > bytes.length) throw new Error(`message() of [${start}, ${end})`);
     if (this.#refuses()) return false;
     const body = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
-    // A long one is not copied: if it lay in the read buffer, it would be overwritten by now when somebody looks.
-    this.findings.push({ what: 'message', body: end - start > STREAM_ABOVE_BYTES ? body : Buffer.from(body) });
+    // A long one of the codec's own memory is not copied: if that changes, it shows when somebody looks.
+    const isKept = end - start > STREAM_ABOVE_BYTES && bytes.buffer !== this.reading;
+    this.findings.push({ what: 'message', body: isKept ? body : Buffer.from(body) });
     return true;
   }
 
@@ -260,7 +265,9 @@ export class Feeder {
     this.#resumed = false;
     // A call takes a byte at least, but for a refusal or two and for what was whole before.
     this.#channel.callsLeft = this.#mayWait ? Number.POSITIVE_INFINITY : length + 4;
+    this.#channel.reading = memory.buffer;
     const position = this.#codec.decode(memory, GUARD_BYTES, GUARD_BYTES + length) - GUARD_BYTES;
+    this.#channel.reading = undefined;
     memory.fill(0xee);
     if (this.#channel.failed) return;
     if (position < 0 || position > length) throw new Error(`decode() came to ${position} of ${length} bytes`);

@@ -33,7 +33,7 @@ async function dieOnce(seed: number, afterMs: number): Promise<boolean> {
       overflowLimit: 16 * 1024,
       maxMessageBytes: 4096,
       framing: framing.MESSAGES,
-      exactLength: false,
+      minMessageBytes: 0,
       hasRequests: true,
       maxRequests: 1024,
       dropOnOverflow: false,

@@ -420,11 +420,11 @@ const codecForms: Record<string, FormCase> = {
   'length-field': {
     base: { type: 'length-field', bytes: 2 },
     options: {
-      offset: integer(0, 1024),
+      offset: integer(0, 65_535),
       bytes: integer(1, 8),
       endian: { good: ['big', 'little'], bad: ['', 'BE', null, true], allowed: "one of 'big', 'little'" },
-      adjustment: integer(-1024, 1024),
-      strip: { ...integer(0, 2048), good: [0, 2, 2048] },
+      adjustment: { ...integer(-512 * MIB, 512 * MIB), good: [-2, 0, 1000] },
+      strip: { ...integer(0, 65_535), good: [0, 2, 65_535] },
     },
   },
   fixed: { base: { type: 'fixed', bytes: 1 }, options: { bytes: integer(1, 16 * MIB) } },

@@ -15,7 +15,7 @@ const settings: SlotSettings = {
   overflowLimit: 16_000,
   maxMessageBytes: 500,
   framing: framing.MESSAGES,
-  exactLength: false,
+  minMessageBytes: 0,
   hasRequests: true,
   maxRequests: 1024,
   dropOnOverflow: false,

@@ -23,7 +23,7 @@ function open(memory: SharedMemory, buffered: number, slot = SLOT): number {
     overflowLimit: 16 * HIGH_WATER,
     maxMessageBytes: 100,
     framing: framing.BYTES,
-    exactLength: false,
+    minMessageBytes: 0,
     hasRequests: false,
     maxRequests: 1024,
     dropOnOverflow: false,

@@ -135,7 +135,13 @@ describe('request() and threads', () => {
     near.on('message', (data) => messages.add(data.length));
     const threads = await Promise.all([1, 2, 3].map(attached));
     await Promise.all(
-      threads.map((thread, who) => thread.do('ask', near.id, [0, 1, 2, 3].map((i) => pattern(MIB + i, who * 10 + i)))),
+      threads.map((thread, who) =>
+        thread.do(
+          'ask',
+          near.id,
+          [0, 1, 2, 3].map((i) => pattern(MIB + i, who * 10 + i)),
+        ),
+      ),
     );
     for (const thread of threads) {
       for (const { asked, text, code } of await thread.log('answer').reaches(4)) {
@@ -200,7 +206,11 @@ describe('request() and threads', () => {
       const { near, far } = await stage.pair({ both: { highWaterMark: 32 * MIB } });
       far.on('request', (data, reply) => void reply(data));
       const dying = await attached();
-      await dying.do('ask', near.id, Array.from({ length: 8 }, (_, i) => pattern(MIB, i)));
+      await dying.do(
+        'ask',
+        near.id,
+        Array.from({ length: 8 }, (_, i) => pattern(MIB, i)),
+      );
       void dying.do('block');
       await dying.log('blocking').reaches(1);
       const mine = near.request('mine');
@@ -329,7 +339,8 @@ describe('request() and threads', () => {
       const frames = framesOf(peer);
       for (let i = 0; i < 20; i++) peer.write(frame(withId(i, 'r'), REQUEST));
       const answers = (await frames.reaches(21)).slice(1);
-      for (const { kind, body } of answers) expect([kind, body.toString('utf8', 4)]).to.deep.equal([RESPONSE, 'second r']);
+      for (const { kind, body } of answers)
+        expect([kind, body.toString('utf8', 4)]).to.deep.equal([RESPONSE, 'second r']);
     });
 
     it('is answered by the peer to the thread that asks', async () => {
@@ -339,7 +350,8 @@ describe('request() and threads', () => {
       const frames = framesOf(peer);
       await first.do('ask', id, ['1']);
       await second.do('ask', id, ['2']);
-      for (const { body } of (await frames.reaches(3)).slice(1)) peer.write(frame(withId(body.readUInt32LE(), body.subarray(4)), RESPONSE));
+      for (const { body } of (await frames.reaches(3)).slice(1))
+        peer.write(frame(withId(body.readUInt32LE(), body.subarray(4)), RESPONSE));
       expect(await first.log('answer').reaches(1)).to.deep.equal([{ asked: '1', text: '1' }]);
       expect(await second.log('answer').reaches(1)).to.deep.equal([{ asked: '2', text: '2' }]);
     });
@@ -362,7 +374,9 @@ describe('request() and threads', () => {
     await ioWorker.terminate();
     await failed;
     expect((await waiting.promise).code).to.equal('ERR_REACTOR_CONNECTION_CLOSED');
-    expect((await thread.log('answer').reaches(1))[0]?.code).to.match(/ERR_REACTOR_(CONNECTION_CLOSED|IO_WORKER_CRASH)/);
+    expect((await thread.log('answer').reaches(1))[0]?.code).to.match(
+      /ERR_REACTOR_(CONNECTION_CLOSED|IO_WORKER_CRASH)/,
+    );
   });
 
   it('works with connections of several io workers', async () => {
@@ -371,7 +385,8 @@ describe('request() and threads', () => {
     server.on('request', (_connection, data, reply) => void reply(`re:${data}`));
     const options: ConnectionOptions = {};
     const connections: TcpConnection[] = [];
-    for (let i = 0; i < 6; i++) connections.push(await reactor.connect({ host: HOST, port: server.address.port, ...options }));
+    for (let i = 0; i < 6; i++)
+      connections.push(await reactor.connect({ host: HOST, port: server.address.port, ...options }));
     const thread = await AppThread.attached(own, reactor.handle);
     const answers = await Promise.all(
       connections.flatMap((connection, i) => [
