@@ -100,19 +100,22 @@ for (const { name, options } of readModes) {
       expect([nearEnd.detail.unsentBytes, farEnd.detail.unsentBytes]).to.deep.equal([0, 0]);
     });
 
-    it('can be half-open: the answer comes behind the end of the question', async () => {
-      const { near, far } = await pair(stage, { both: { allowHalfOpen: true } });
-      const ended = next(far, 'end');
-      const answered = next<[Buffer]>(near, 'message');
-      const ends = [closed(near), closed(far)] as const;
-      near.shutdown();
-      await ended;
-      far.send('answer');
-      far.shutdown();
-      expect((await answered)[0].toString()).to.equal('answer');
-      const [{ reason: nearReason }, { reason: farReason }] = await Promise.all(ends);
-      expect([nearReason, farReason]).to.deep.equal(['local-shutdown', 'peer-end']);
-    });
+    for (const asks of ['near', 'far'] as const) {
+      it(`can be half-open: the answer comes behind the end of the question (${asks} asks)`, async () => {
+        const both = await pair(stage, { both: { allowHalfOpen: true } });
+        const [asking, answering] = asks === 'near' ? [both.near, both.far] : [both.far, both.near];
+        const ended = next(answering, 'end');
+        const answered = next<[Buffer]>(asking, 'message');
+        const ends = [closed(asking), closed(answering)] as const;
+        asking.shutdown();
+        await ended;
+        answering.send('answer');
+        answering.shutdown();
+        expect((await answered)[0].toString()).to.equal('answer');
+        const [{ reason: first }, { reason: second }] = await Promise.all(ends);
+        expect([first, second]).to.deep.equal(['local-shutdown', 'peer-end']);
+      });
+    }
 
     it('says how much was not sent, never less than that', async () => {
       const server = await stage.listen({ codec: 'raw', highWaterMark: 32 * MIB, tls: identity('server') });
