@@ -3,6 +3,7 @@ import type { ConnectionAddresses } from '../shared/event-record.js';
 import type { ReactorError } from '../shared/reactor-error.js';
 import type { CodecChannel, CodecOutput } from './codec.js';
 import type { ConnectionInput } from './connection-input.js';
+import type { InflationBudget } from './inflation-budget.js';
 
 /** What a channel asks of its connection. */
 export interface ChannelOwner {
@@ -60,6 +61,11 @@ export class ConnectionChannel implements CodecChannel {
   /** `bytes[start, end)` is one message of a connection that has no messages but bytes. */
   chunk(bytes: Uint8Array, start: number, end: number): boolean {
     return this.#input.chunk(bytes, start, end);
+  }
+
+  /** That of the thread which gets the messages. */
+  get inflationBudget(): InflationBudget {
+    return this.#input.inflationBudget;
   }
 
   fail(reason: CloseReason, error: ReactorError): void {

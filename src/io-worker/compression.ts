@@ -20,7 +20,7 @@ const LENGTH_BYTES = 4;
  * Longer messages are compressed and decompressed in libuv's thread pool: 64 KiB take a quarter of a millisecond, during which the
  * io worker would do nothing else; a round trip to the pool takes about one.
  */
-const ASYNC_ABOVE_BYTES = 64 * 1024;
+export const ASYNC_ABOVE_BYTES: number = 64 * 1024;
 
 /** LZ4 makes at most so many bytes of one: a block that announces more is broken, or a bomb. */
 const MAX_RATIO = 255;
@@ -56,39 +56,42 @@ export class Compression {
     return this.#lz4.compress(message, this.#dictionary).then(shorter);
   }
 
-  /**
-   * Nothing is allocated for a block that announces more than `maxBytes`, or more than it could hold.
-   * @param isStable the block does not change any more
-   * @returns the error if that is so, or if it is broken; a promise rejects with it
-   */
-  decompress(block: Buffer, maxBytes: number, isStable: boolean): Buffer | ReactorError | Promise<Buffer> {
+  /** The length that a block announces, or the error if it is more than `maxBytes`, or more than it could hold. */
+  announced(block: Buffer, maxBytes: number): number | ReactorError {
     if (block.length < LENGTH_BYTES) return failed(`a compressed frame of ${block.length} bytes`);
     const length = readU32(block, 0);
     if (length > maxBytes) return failed(`a compressed frame of ${length} bytes, the most is ${maxBytes}`);
     const most = (block.length - LENGTH_BYTES) * MAX_RATIO + RATIO_SLACK;
-    if (length > most) return failed(`a compressed frame of ${length} bytes in ${block.length}, which cannot be`);
-    const check = (message: Buffer): Buffer | ReactorError =>
-      message.length === length
-        ? message
-        : failed(`a compressed frame of ${message.length} bytes instead of ${length}`);
-    if (length <= ASYNC_ABOVE_BYTES) {
-      try {
-        return check(this.#lz4.uncompressSync(block, this.#dictionary));
-      } catch (error) {
-        return failed('a compressed frame that is broken', error);
-      }
-    }
-    return this.#lz4.uncompress(isStable ? block : Buffer.from(block), this.#dictionary).then(
-      (message) => {
-        const checked = check(message);
-        if (checked instanceof ReactorError) throw checked;
-        return checked;
-      },
-      (error) => {
-        throw failed('a compressed frame that is broken', error);
-      },
-    );
+    return length > most ? failed(`a compressed frame of ${length} bytes in ${block.length}, which cannot be`) : length;
   }
+
+  /**
+   * Decompresses a short block.
+   * @param length what it announces
+   * @returns the error if it is broken
+   */
+  decompress(block: Buffer, length: number): Buffer | ReactorError {
+    try {
+      return check(this.#lz4.uncompressSync(block, this.#dictionary), length);
+    } catch (error) {
+      return failed('a compressed frame that is broken', error);
+    }
+  }
+
+  /** The same for a long one, elsewhere. The block must not change meanwhile. */
+  async decompressLong(block: Buffer, length: number): Promise<Buffer | ReactorError> {
+    try {
+      return check(await this.#lz4.uncompress(block, this.#dictionary), length);
+    } catch (error) {
+      return failed('a compressed frame that is broken', error);
+    }
+  }
+}
+
+function check(message: Buffer, length: number): Buffer | ReactorError {
+  return message.length === length
+    ? message
+    : failed(`a compressed frame of ${message.length} bytes instead of ${length}`);
 }
 
 function failed(what: string, cause?: unknown): ReactorError {

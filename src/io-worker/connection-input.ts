@@ -21,11 +21,15 @@ import { readU32 } from '../shared/shared-memory.js';
 import { type ConnectionCodec, STREAM_ABOVE_BYTES } from './codec.js';
 import type { EventLane } from './event-lane.js';
 import { EventOutbox, type OutboxOwner } from './event-outbox.js';
+import type { InflationBudget } from './inflation-budget.js';
 import type { RetainedInput } from './lane-trail.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
 
 const SHORT_BYTES = 48;
+
+/** A connection that has closed waits so long for what its codec is still at work on. */
+const MAX_CODEC_WAIT_MS = 1000;
 
 /** What comes behind the input. */
 const tailEvent = { END: 1, WIND_DOWN: 2, CLOSE: 4 } as const;
@@ -95,6 +99,7 @@ export class ConnectionInput implements OutboxOwner {
   #reading: ArrayBufferLike | undefined;
   /** The codec can go on with what it has, whether more has come or not; or something it gave was not taken. */
   #resumed = false;
+  #closeTimer: NodeJS.Timeout | undefined;
   /** What waits behind the input, and what of it has been told. */
   #tail = 0;
   #told = 0;
@@ -134,7 +139,19 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   get isOnCrowdedLane(): boolean {
-    return this.#outboxes.some(({ lane }) => lane.isCrowded);
+    if (this.#outboxes.some(({ lane }) => lane.isCrowded)) return true;
+    for (const { lane } of this.#answerBoxes.values()) if (lane.isCrowded) return true;
+    return false;
+  }
+
+  /** Only what a thread may take is decoded, so that there is one. */
+  get inflationBudget(): InflationBudget {
+    return (this.#outboxes[0] as EventOutbox).lane.inflation;
+  }
+
+  /** A lane is not crowded any more. */
+  eased(): void {
+    this.#pump();
   }
 
   isOn(lane: EventLane): boolean {
@@ -266,8 +283,16 @@ export class ConnectionInput implements OutboxOwner {
     this.#raise(tailEvent.WIND_DOWN);
   }
 
-  closed(payload: Buffer): void {
+  /** @param waits what the codec has still to give comes first */
+  closed(payload: Buffer, waits = true): void {
     this.#closePayload = payload;
+    if (!waits && this.#isWaiting) this.#drop();
+    else if (this.#isWaiting) {
+      this.#closeTimer = setTimeout(() => {
+        this.#drop();
+        this.#pump();
+      }, MAX_CODEC_WAIT_MS);
+    }
     this.#raise(tailEvent.CLOSE);
   }
 
@@ -382,8 +407,9 @@ export class ConnectionInput implements OutboxOwner {
 
   #canDeliver(): boolean {
     if (this.#outboxes.length === 0) return false;
-    for (const outbox of this.#outboxes) if (outbox.isBlocked) return false;
-    if (this.#answerBoxes.size > 0) for (const box of this.#answerBoxes.values()) if (box.isBlocked) return false;
+    for (const outbox of this.#outboxes) if (outbox.isBlocked || outbox.lane.isCrowded) return false;
+    if (this.#answerBoxes.size === 0) return true;
+    for (const box of this.#answerBoxes.values()) if (box.isBlocked || box.lane.isCrowded) return false;
     return true;
   }
 
@@ -469,6 +495,7 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   #closeCodec(): void {
+    clearTimeout(this.#closeTimer);
     const codec = this.#codec;
     this.#codec = undefined;
     codec?.close?.();

@@ -6,14 +6,17 @@ import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import type { StatusBoard } from '../shared/status-board.js';
+import { InflationBudget } from './inflation-budget.js';
 import { LaneNotices } from './lane-notices.js';
 import { type KeptInput, LaneTrail } from './lane-trail.js';
 
 /**
- * Each blocked connection holds what is left of one read, 64 KiB at most. From this many on, the sockets of all connections
- * of the lane are not read, so that what a thread that does not return from its handler costs is bounded by 8 MiB.
+ * Each blocked connection holds what is left of one read, 64 KiB at most, or a message that was long when it had been
+ * decompressed. From so many of them or so many bytes on, the connections of the lane are not read, and what their codecs find is not
+ * taken: that bounds what a thread costs that does not return from its handler.
  */
 const MAX_BLOCKED = 128;
+const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 /** So often, in records, the io worker looks how far the thread has come, if nothing else makes it look. */
 const TRAIL_LOOK = 256;
@@ -60,7 +63,10 @@ export class EventLane {
   readonly #board: StatusBoard;
   readonly #trail: LaneTrail;
   readonly notices: LaneNotices = new LaneNotices(this);
+  readonly inflation: InflationBudget = new InflationBudget();
   readonly #blocked = new Set<BlockedSource>();
+  /** Bytes that wait with them. */
+  #waitingBytes = 0;
   #retrying = false;
   #crowded = false;
   #retired = false;
@@ -155,9 +161,14 @@ export class EventLane {
     this.#blocked.add(source);
     // Calls and timers put events into rings, too, while the loop sleeps: it must look for room.
     this.onBlocked();
-    if (this.#blocked.size < MAX_BLOCKED || this.#crowded) return;
+    if (this.#crowded || (this.#blocked.size < MAX_BLOCKED && this.#waitingBytes < MAX_WAITING_BYTES)) return;
     this.#crowded = true;
     this.onCrowded();
+  }
+
+  /** So many bytes more, or less, wait with those that are blocked. */
+  countWaiting(bytes: number): void {
+    this.#waitingBytes += bytes;
   }
 
   unblock(source: BlockedSource): void {

@@ -111,7 +111,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
       if (!this.lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length, kept)) break;
       count++;
     }
-    this.#pending.splice(0, count);
+    for (const { payload } of this.#pending.splice(0, count)) this.lane.countWaiting(-payload.length);
     if (this.#pending.length > 0) return false;
     this.#owner.onUnblocked();
     // It may have had more to say, and have filled the ring again.
@@ -145,6 +145,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     // The trail of the lane may hold on to this for a while: not to the connection with it.
     this.#owner = NOBODY;
     this.#kept = [];
+    for (const { payload } of this.#pending) this.lane.countWaiting(-payload.length);
     this.#pending = [];
     this.lane.unblock(this);
     return unfinished;
@@ -167,6 +168,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
 
   #wait(pending: Pending): void {
     this.#pending.push(pending);
+    this.lane.countWaiting(pending.payload.length);
     this.lane.block(this);
   }
 }

@@ -22,7 +22,8 @@ import { ReactorError } from '../shared/reactor-error.js';
 import { readU32 } from '../shared/shared-memory.js';
 import type { Codec, CodecOutput, ConnectionCodec } from './codec.js';
 import type { ConnectionChannel } from './codec-channel.js';
-import type { Compression } from './compression.js';
+import { ASYNC_ABOVE_BYTES, type Compression } from './compression.js';
+import type { InflationBudget } from './inflation-budget.js';
 
 /** A data frame up to this length is put together here; a longer one goes on piece by piece, as it arrives. */
 const ASSEMBLE_LIMIT = READ_BUFFER_BYTES;
@@ -76,7 +77,16 @@ type State = (typeof state)[keyof typeof state];
 /** What a frame connection needs of its channel. */
 export type FrameChannel = Pick<
   ConnectionChannel,
-  'frames' | 'answers' | 'message' | 'partFirst' | 'part' | 'ignored' | 'fail' | 'resume' | 'writeOwn'
+  | 'frames'
+  | 'answers'
+  | 'message'
+  | 'partFirst'
+  | 'part'
+  | 'ignored'
+  | 'fail'
+  | 'resume'
+  | 'writeOwn'
+  | 'inflationBudget'
 >;
 
 /**
@@ -97,6 +107,9 @@ export class FrameConnection implements ConnectionCodec {
   #compresses = false;
   #inflated: Buffer | undefined;
   #inflatedKind = 0;
+  /** What is decompressed counts against this, until it has been delivered. */
+  #charged: { readonly budget: InflationBudget; readonly bytes: number } | undefined;
+  #closed = false;
   #state: State = state.FRAME;
   #partial: Uint8Array = EMPTY;
   #have = 0;
@@ -280,37 +293,52 @@ export class FrameConnection implements ConnectionCodec {
 
   /** Begins to decompress a message. True: it has been taken. */
   #inflate(kind: number, bytes: Uint8Array, start: number, end: number): boolean {
+    const compression = this.#compression as Compression;
     const block = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
     this.#inflatedKind = kind;
     this.#state = state.INFLATED;
-    // What is gathered in `#partial` is nobody else's.
-    const isStable = bytes === this.#partial;
-    const message = this.#compression?.decompress(block, maxBodyBytes(this.#maxFrameBytes), isStable);
-    if (message instanceof Promise) {
-      message.then(
-        (whole) => this.#noteInflated(whole),
-        (error) => this.#noteInflated(error as ReactorError),
-      );
-    } else {
-      this.#takeInflated(message);
+    const length = compression.announced(block, maxBodyBytes(this.#maxFrameBytes));
+    if (length instanceof ReactorError) this.#takeInflated(length);
+    else if (length <= ASYNC_ABOVE_BYTES) {
+      this.#takeInflated(compression.decompress(block, length));
       if (!this.#failed) this.#deliverInflated();
+    } else {
+      // What is gathered in `#partial` is nobody else's; the read buffer is read into again.
+      const kept = bytes === this.#partial ? block : Buffer.from(block);
+      const budget = this.#sink.inflationBudget;
+      budget.take(length, () => {
+        this.#charged = { budget, bytes: length };
+        if (this.#closed) this.close();
+        else void compression.decompressLong(kept, length).then((outcome) => this.#noteInflated(outcome));
+      });
     }
     return true;
   }
 
+  close(): void {
+    this.#closed = true;
+    this.#inflated = undefined;
+    this.#giveBack();
+  }
+
+  #giveBack(): void {
+    const charged = this.#charged;
+    this.#charged = undefined;
+    charged?.budget.give(charged.bytes);
+  }
+
   #noteInflated(outcome: Buffer | ReactorError): void {
+    if (this.#closed) return;
     this.#takeInflated(outcome);
     if (!this.#failed) this.#sink.resume();
   }
 
-  #takeInflated(outcome: Buffer | ReactorError | undefined): void {
-    if (Buffer.isBuffer(outcome)) {
-      if (outcome.length >= leastLength(this.#inflatedKind) - FRAME_OVERHEAD_IN_LENGTH) this.#inflated = outcome;
-      else this.#fail(`a frame of kind ${this.#inflatedKind} that is too short for its id`);
-      return;
-    }
-    this.#failed = true;
-    if (outcome !== undefined) this.#sink.fail('decompression-failed', outcome);
+  #takeInflated(outcome: Buffer | ReactorError): void {
+    if (outcome instanceof ReactorError) {
+      this.#failed = true;
+      this.#sink.fail('decompression-failed', outcome);
+    } else if (outcome.length >= leastLength(this.#inflatedKind) - FRAME_OVERHEAD_IN_LENGTH) this.#inflated = outcome;
+    else this.#fail(`a frame of kind ${this.#inflatedKind} that is too short for its id`);
   }
 
   #deliverInflated(): boolean {
@@ -318,6 +346,7 @@ export class FrameConnection implements ConnectionCodec {
     if (message === undefined || !this.#sink.message(message, 0, message.length, this.#inflatedKind)) return false;
     this.#inflated = undefined;
     this.#state = state.FRAME;
+    this.#giveBack();
     return true;
   }
 

@@ -20,6 +20,9 @@ import { isTlsError, tlsError } from './tls-error.js';
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
+/** The peer, or the network, has ended it. */
+const PEER_REASONS: ReadonlySet<CloseReason> = new Set(['peer-end', 'peer-reset', 'local-shutdown', 'tls-error']);
+
 /** Why a socket is not read. */
 const pauseReason = {
   /** pause() */
@@ -256,7 +259,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   /** Some lane has become crowded, or is no longer. */
   updateLanePause(): void {
-    this.#setPause(pauseReason.WITH_LANE, this.input.isOnCrowdedLane);
+    const isCrowded = this.input.isOnCrowdedLane;
+    this.#setPause(pauseReason.WITH_LANE, isCrowded);
+    if (!isCrowded) this.input.eased();
   }
 
   notifyFlushed(lane: EventLane): void {
@@ -523,7 +528,8 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
       this.#watchers.delete(lane);
       if (!this.input.isOn(lane)) this.#tellOfClose(lane);
     }
-    this.input.closed(this.#closePayload);
+    // What the peer has sent comes in front of its end; who cuts it himself waits for nothing.
+    this.input.closed(this.#closePayload, PEER_REASONS.has(reason));
     for (const resolve of this.#whenClosed) resolve();
   }
 }

@@ -12,6 +12,7 @@ import type { TcpConnection } from './tcp-connection.js';
 /** The server or client that a connection belongs to; its listeners hear the connection's events, too. */
 export interface ConnectionHost {
   hasMessageListener(): boolean;
+  hasRequestListener(): boolean;
   onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
   /** False: nobody listens for requests. */
   onRequest(connection: TcpConnection, data: Buffer, reply: Reply): boolean;

@@ -1,12 +1,16 @@
 import { InboundQueue } from './inbound-queue.js';
 
+/** The io worker keeps what is not done with, and requests cannot be done with before the message that an iteration has in hand. */
+const MAX_DONE_BEHIND = 1024;
+
 /** The connection that the messages are for. */
 export interface FlowOwner {
   /** Somebody listens for messages. */
   hasListener(): boolean;
   emitMessage(message: Buffer): void;
-  /** @param inOrder no message that came before it waits any more */
-  emitRequest(request: Buffer, inOrder: boolean): void;
+  /** Somebody listens for requests. */
+  hasRequestListener(): boolean;
+  emitRequest(request: Buffer): void;
   /**
    * No message is in front of what comes behind the messages: 'end', 'close'. True if there was any of it.
    * @param atWork an iteration has not finished with the last message, and may still want to answer it
@@ -28,13 +32,14 @@ export interface FlowOwner {
  * A message goes straight to the listeners if nothing stands in its way. Otherwise it waits: before whoever opened the
  * connection has had a chance to listen, while the connection is paused, while nobody listens, and behind other messages.
  * An iteration takes messages one by one, in place of the listeners.
+ *
+ * Requests need no listener for messages, but keep their place among them. One that an iteration is at work on does not hold them up,
+ * since it may wait for a peer that asks something first; nor does one that nobody listens for: it is dropped, and counted.
  */
 export class InboundFlow {
   readonly #owner: FlowOwner;
   readonly #queue = new InboundQueue();
-  /** Requests that came while nothing was taken. Otherwise they do not wait, not even for messages that nobody takes. */
-  readonly #requests = new InboundQueue();
-  /** Done, but behind something that is not: they count when that is done. */
+  /** Requests that are done, behind a message that an iteration is still at work on: they count when that is done. */
   #doneBehind = 0;
   /** What wakes each iteration that is under way. */
   readonly #iterators = new Set<() => void>();
@@ -121,7 +126,7 @@ export class InboundFlow {
   /** Drops what waits and what comes. */
   cut(): void {
     this.#cut = true;
-    this.#unread += this.#queue.clear() + this.#requests.clear();
+    this.#unread += this.#queue.clear();
     this.#wakeIterators();
   }
 
@@ -131,7 +136,6 @@ export class InboundFlow {
     // Whether the socket is read is up to who comes next.
     this.#paused = false;
     this.#queue.clear();
-    this.#requests.clear();
     this.#wakeIterators();
     this.flow();
   }
@@ -152,18 +156,13 @@ export class InboundFlow {
 
   /** The application has done with a request. */
   requestDone(): void {
-    if (this.#queue.isEmpty && this.#inHand.length === 0) this.#messagesDone(1);
+    if (this.#inHand.length === 0) this.#messagesDone(1);
     else this.#doneBehind++;
   }
 
-  /** What is done is counted from the front: a request must not stand for a message that still waits, nor the other way round. */
   #messagesDone(count: number): void {
-    if (this.#requests.isEmpty && this.#doneBehind === 0) this.#owner.onMessagesDone(count);
-    else this.#doneBehind += count;
-    if (!this.#queue.isEmpty || !this.#requests.isEmpty || this.#inHand.length > 0) return;
-    if (this.#doneBehind > 0) this.#owner.onMessagesDone(this.#doneBehind);
-    this.#doneBehind = 0;
-    if (!this.#hasKept) return;
+    this.#owner.onMessagesDone(count);
+    if (!this.#hasKept || !this.#queue.isEmpty) return;
     this.#hasKept = false;
     this.#owner.onSettled();
   }
@@ -184,24 +183,26 @@ export class InboundFlow {
     this.#wakeIterators();
   }
 
-  /** Takes a request, which need not be kept (`takesRequests`) or may be. */
+  /** Takes a request, which need not be kept (`isDirectForRequests`) or may be. */
   pushRequest(request: Buffer): void {
     if (this.#cut) {
       this.#unread++;
       return;
     }
-    if (this.takesRequests) {
-      this.#owner.emitRequest(request, this.#queue.isEmpty);
+    if (this.isDirectForRequests) {
+      this.#owner.emitRequest(request);
       return;
     }
-    this.#requests.push(request);
+    this.#queue.push(request, true);
     this.#hasKept = true;
     this.#updateReading();
+    // It may be in front of it what nobody listens for.
+    this.#flowSoon();
   }
 
   /** Requests can be taken straight: they need not be copied. */
-  get takesRequests(): boolean {
-    return this.#requests.isEmpty && this.#canTake();
+  get isDirectForRequests(): boolean {
+    return this.#queue.isEmpty && this.#takesRequests();
   }
 
   /** Hands out what waits, as far as the application takes it. */
@@ -211,16 +212,7 @@ export class InboundFlow {
     this.#flowing = true;
     let threw = true;
     try {
-      while (this.#takesMessages()) {
-        const message = this.#queue.shift();
-        if (message === undefined) break;
-        this.#owner.emitMessage(message);
-      }
-      while (this.#canTake()) {
-        const request = this.#requests.shift();
-        if (request === undefined) break;
-        this.#owner.emitRequest(request, this.#queue.isEmpty);
-      }
+      while (!this.#queue.isEmpty && this.#handOutFirst());
       this.#updateReading();
       const atWork = this.#idleIterators < this.#iterators.size;
       if (this.#isThrough() && this.#owner.emitBehindMessages(atWork)) this.#wakeIterators();
@@ -235,6 +227,26 @@ export class InboundFlow {
     }
   }
 
+  /** False: nobody takes it at present. */
+  #handOutFirst(): boolean {
+    if (this.#queue.startsWithRequest) {
+      if (!this.#takesRequests()) return false;
+      this.#owner.emitRequest(this.#queue.shift() as Buffer);
+      return true;
+    }
+    if (this.#takesMessages()) {
+      this.#owner.emitMessage(this.#queue.shift() as Buffer);
+      return true;
+    }
+    if (!this.#queue.hasRequests || !this.#takesRequests() || !this.#isUnheard()) return false;
+    if (!this.#owner.hasRequestListener()) return false;
+    this.#queue.shift();
+    this.#unread++;
+    this.#owner.onTaken();
+    this.#messagesDone(1);
+    return true;
+  }
+
   /** @param isOver true once no message can come any more */
   async *iterate(isOver: () => boolean): AsyncGenerator<Buffer, void, undefined> {
     let wake = (): void => {};
@@ -242,9 +254,12 @@ export class InboundFlow {
     this.#iterators.add(iterator);
     try {
       for (;;) {
-        const message = this.#paused ? undefined : this.#queue.shift();
+        if (this.#queue.startsWithRequest) this.flow();
+        const isBlocked = this.#paused || this.#queue.startsWithRequest;
+        const message = isBlocked ? undefined : this.#queue.shift();
         if (message !== undefined) {
           this.#updateReading();
+          if (this.#queue.startsWithRequest) this.#flowSoon();
           this.#owner.onTaken();
           const inHand = { isDone: false };
           this.#inHand.push(inHand);
@@ -277,11 +292,19 @@ export class InboundFlow {
   #noteInHand(): void {
     const first = this.#inHand.findIndex(({ isDone }) => !isDone);
     const done = this.#inHand.splice(0, first === -1 ? this.#inHand.length : first);
-    if (done.length > 0) this.#messagesDone(done.length);
+    if (done.length === 0) return;
+    const behind = this.#inHand.length === 0 ? this.#doneBehind : 0;
+    this.#doneBehind -= behind;
+    this.#messagesDone(done.length + behind);
+    if (behind > 0) this.#flowSoon();
   }
 
   #takesMessages(): boolean {
     return this.#canTake() && this.#iterators.size === 0 && !this.#isUnheard();
+  }
+
+  #takesRequests(): boolean {
+    return this.#canTake() && this.#doneBehind < MAX_DONE_BEHIND;
   }
 
   #canTake(): boolean {
@@ -291,7 +314,7 @@ export class InboundFlow {
   /** Nothing is in front of 'end' and 'close': no message waits that anybody will take. */
   #isThrough(): boolean {
     if (this.#cut || this.#left) return true;
-    return !this.#paused && this.#requests.isEmpty && (this.#queue.isEmpty || this.#isUnheard());
+    return !this.#paused && (this.#queue.isEmpty || (this.#isUnheard() && !this.#queue.hasRequests));
   }
 
   /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */
@@ -309,6 +332,6 @@ export class InboundFlow {
   }
 
   #updateReading(): void {
-    this.#owner.onReading((this.#paused && !this.#awaitsEnd) || this.#queue.isFull || this.#requests.isFull);
+    this.#owner.onReading((this.#paused && !this.#awaitsEnd) || this.#queue.isFull);
   }
 }

@@ -4,7 +4,8 @@ import { type SendOutcome, sendOutcome } from './send-path.js';
 
 /**
  * Answers a request, once, at any time after it came. Returns what `send()` would: false if the connection is above its
- * high-water mark, or not open any more.
+ * high-water mark, or not open any more. With `overflow: 'drop'` also if the answer was dropped; then `isAnswered` stays false, and it
+ * can be answered again.
  *
  * Throws ERR_REACTOR_ALREADY_ANSWERED, ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_MESSAGE_TOO_LARGE (the longest answer is 6 bytes
  * shorter than `limits.maxFrameBytes`); after the latter two it can still be answered. Thread: app.
@@ -28,6 +29,8 @@ export function makeReply(
       throw new ReactorError('ERR_REACTOR_ALREADY_ANSWERED', `${call}: the request has been answered already`);
     }
     const outcome = send(call, kind, data);
+    // Dropped (`overflow: 'drop'`): it can still be answered.
+    if (outcome === sendOutcome.OVERFLOW) return false;
     isAnswered = true;
     onAnswered();
     return outcome === sendOutcome.SENT;

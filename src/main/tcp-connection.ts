@@ -222,8 +222,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
    * `limits.maxFrameBytes`.
    *
    * Rejects with ERR_REACTOR_REQUEST_TIMEOUT after `timeoutMs`, ERR_REACTOR_ABORTED on `signal`, ERR_REACTOR_REQUEST_FAILED if the peer
-   * says so (also when it has no 'request' listener), ERR_REACTOR_CONNECTION_CLOSED as soon as the connection closes or the peer
-   * ends, ERR_REACTOR_TOO_MANY_REQUESTS, ERR_REACTOR_OVERFLOW (`overflow: 'drop'`), ERR_REACTOR_UNSUPPORTED,
+   * says so (also when it has no 'request' listener), ERR_REACTOR_CONNECTION_CLOSED as soon as the connection closes (in the
+   * thread that gets its events also when the peer ends its side), ERR_REACTOR_TOO_MANY_REQUESTS, ERR_REACTOR_OVERFLOW (`overflow: 'drop'`), ERR_REACTOR_UNSUPPORTED,
    * ERR_REACTOR_INVALID_OPTION, and with what `send()` throws. Thread: any.
    */
   async request(data: Uint8Array | string, options: RequestOptions = {}): Promise<Buffer> {
@@ -400,7 +400,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal @param request its id, then what the peer wants to know */
   receiveRequest(request: Buffer): void {
-    this.#flow.pushRequest(this.#borrows && !this.#flow.takesRequests ? Buffer.from(request) : request);
+    this.#flow.pushRequest(this.#borrows && !this.#flow.isDirectForRequests ? Buffer.from(request) : request);
   }
 
   /** @internal @param header with the first piece */
@@ -503,9 +503,13 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** @internal */
-  emitRequest(request: Buffer, inOrder: boolean): void {
-    // Out of order nobody can tell whether it comes again; then one too many counts as such.
-    if (this.#redeliveries > 0 && inOrder) this.#redeliveries--;
+  hasRequestListener(): boolean {
+    return this.listenerCount('request') > 0 || this.#host?.hasRequestListener() === true;
+  }
+
+  /** @internal */
+  emitRequest(request: Buffer): void {
+    if (this.#redeliveries > 0) this.#redeliveries--;
     const id = readU32(request, 0);
     const data = request.subarray(REQUEST_ID_BYTES);
     const reply = makeReply(
@@ -620,7 +624,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal A first listener sets free what has waited for one. */
   listenerAdded(event = 'message'): void {
-    if (event === 'message') this.#flow.listenerAdded();
+    if (event === 'message' || event === 'request') this.#flow.listenerAdded();
     else this.#watch();
   }
 
@@ -718,5 +722,6 @@ Object.defineProperty(TcpConnection.prototype, inspect.custom, {
 
 /** One function for all connections: a closure each would cost memory. */
 function onNewListener(this: EventEmitter, event: string | symbol): void {
-  if (event === 'message' || event === 'close') (this as unknown as TcpConnection).listenerAdded(event);
+  if (event === 'message' || event === 'request' || event === 'close')
+    (this as unknown as TcpConnection).listenerAdded(event);
 }

@@ -44,7 +44,8 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
     super();
     this.id = id;
     (this as EventEmitter).on('newListener', (event) => {
-      if (event === 'message') for (const connection of this.#connections) connection.listenerAdded();
+      if (event === 'message' || event === 'request')
+        for (const connection of this.#connections) connection.listenerAdded();
     });
   }
 
@@ -61,6 +62,11 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** @internal */
   hasMessageListener(): boolean {
     return this.listenerCount('message') > 0;
+  }
+
+  /** @internal */
+  hasRequestListener(): boolean {
+    return this.listenerCount('request') > 0;
   }
 
   /** @internal */

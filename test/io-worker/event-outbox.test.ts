@@ -45,6 +45,8 @@ class Lane {
     return this.offer(kind, slot, gen, payload, 0, payload.length);
   }
 
+  countWaiting(): void {}
+
   block(): void {
     this.blocked++;
   }

@@ -64,6 +64,8 @@ export class Lane {
     this.#blocked.delete(source);
   }
 
+  countWaiting(): void {}
+
   countConnection(by: number): void {
     this.connections += by;
   }

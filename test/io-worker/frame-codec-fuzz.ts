@@ -2,6 +2,7 @@ import { compressSync, uncompressSync } from 'lz4-napi';
 import type { CodecOutput } from '../../src/io-worker/codec.js';
 import { Compression } from '../../src/io-worker/compression.js';
 import { type FrameChannel, FrameConnection } from '../../src/io-worker/frame-codec.js';
+import { InflationBudget } from '../../src/io-worker/inflation-budget.js';
 import type { CloseReason } from '../../src/shared/close-reason.js';
 import type { ReactorError } from '../../src/shared/reactor-error.js';
 
@@ -27,6 +28,7 @@ const COPIED_BYTES = 64 * 1024 - 6;
 
 /** Writes down what a decoder finds, as whole messages, and checks that the decoder keeps to the rules of its channel. */
 export class RecordingSink implements FrameChannel {
+  readonly inflationBudget = new InflationBudget();
   readonly findings: Finding[] = [];
   /** What has come of a message that is passed on in pieces, and is not complete. */
   begun: { readonly length: number; readonly what: MessageName; body: Buffer } | undefined;

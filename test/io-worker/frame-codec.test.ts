@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type { CodecOutput } from '../../src/io-worker/codec.js';
 import type { ConnectionChannel } from '../../src/io-worker/codec-channel.js';
 import { type FrameChannel, FrameCodec, FrameConnection } from '../../src/io-worker/frame-codec.js';
+import { InflationBudget } from '../../src/io-worker/inflation-budget.js';
 import { Feeder, type Finding, messageNames, RecordingSink } from './frame-codec-fuzz.js';
 
 const LIMIT = 16 * 1024 * 1024;
@@ -92,6 +93,7 @@ function* cutAt(bytes: Buffer, positions: readonly number[]): Iterable<Buffer> {
 
 /** Compares in place, without copying: fast enough to try every split of a long stream. */
 class ComparingSink implements FrameChannel {
+  readonly inflationBudget = new InflationBudget();
   readonly #expected: readonly Finding[];
   #found = 0;
   /** Bytes of the current message that have come in parts. */
@@ -767,6 +769,7 @@ describe('FrameConnection', () => {
     const collectGarbage = vm.runInNewContext('gc') as () => void;
 
     const discard: FrameChannel = {
+      inflationBudget: new InflationBudget(),
       frames: () => true,
       answers: () => true,
       message: () => true,
