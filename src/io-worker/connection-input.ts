@@ -26,6 +26,8 @@ import type { RetainedInput } from './lane-trail.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
 
+const NONE: ReadonlySet<number> = new Set();
+
 const SHORT_BYTES = 48;
 
 /** A connection that has closed waits so long for what its codec is still at work on. */
@@ -212,13 +214,16 @@ export class ConnectionInput implements OutboxOwner {
     return true;
   }
 
-  /** The thread has finished what it wanted to. */
-  released(lane: EventLane): boolean {
+  /**
+   * The thread has finished what it wanted to.
+   * @param overtaken messages that it has done with, too: by their place among those that it has not finished
+   */
+  released(lane: EventLane, overtaken: ReadonlySet<number> = NONE): boolean {
     const outbox = this.#leaving.find((each) => each.lane === lane);
     if (outbox === undefined) return false;
     lane.noteConsumed();
     this.#leaving = this.#leaving.filter((each) => each !== outbox);
-    this.#takeBack(outbox, false);
+    this.#takeBack(outbox, false, overtaken);
     this.#checkOver();
     return true;
   }
@@ -573,14 +578,33 @@ export class ConnectionInput implements OutboxOwner {
     this.#owner.onBlocked(blocked);
   }
 
-  #takeBack(outbox: EventOutbox, died: boolean): void {
+  #takeBack(outbox: EventOutbox, died: boolean, overtaken: ReadonlySet<number> = NONE): void {
     const unfinished = this.#closeBox(outbox);
     if (!this.#passesOn) return;
+    let place = 0;
+    let removed = 0;
+    let isOvertaken = false;
     for (const input of unfinished) {
+      const rest = this.#withoutDone(input);
+      let { payload } = rest;
+      if (rest.kind === eventKind.MESSAGES) {
+        const count = countFrames(payload);
+        payload = withoutFrames(payload, place, overtaken);
+        place += count;
+        removed += count - countFrames(payload);
+        isOvertaken = payload.length === 0;
+      } else if (rest.kind !== eventKind.PART) {
+        isOvertaken = overtaken.has(place++);
+        if (isOvertaken) removed++;
+      }
+      // The pieces of a long one go with its first.
+      if (isOvertaken) continue;
       // If it left of its own will it has not touched what it did not finish; but a thread before it may have.
       const isSuspect = input.isSuspect || (died && input.wasDelivered);
-      this.#unfinished.push({ ...this.#withoutDone(input), isSuspect });
+      this.#unfinished.push({ ...rest, payload, upTo: (rest.upTo - removed) | 0, isSuspect });
     }
+    // Who comes next counts only what it gets.
+    this.#messages = (this.#messages - removed) | 0;
   }
 
   /** Cuts off the messages of a record that are done. */
@@ -625,6 +649,17 @@ export class ConnectionInput implements OutboxOwner {
 
 function frameEnd(payload: Uint8Array, start: number): number {
   return start + FRAME_LENGTH_BYTES + readU32(payload, start);
+}
+
+/** @param first the place of the first one */
+function withoutFrames(payload: Buffer, first: number, places: ReadonlySet<number>): Buffer {
+  if (places.size === 0) return payload;
+  const left: Buffer[] = [];
+  let place = first;
+  for (let at = 0; at < payload.length; at = frameEnd(payload, at)) {
+    if (!places.has(place++)) left.push(payload.subarray(at, frameEnd(payload, at)));
+  }
+  return Buffer.concat(left);
 }
 
 function countFrames(payload: Uint8Array): number {

@@ -1,5 +1,5 @@
 import { closeReasonOf } from '../shared/close-reason.js';
-import { commandKind, decodeBroadcast } from '../shared/command-record.js';
+import { commandKind, decodeBroadcast, decodeOvertaken } from '../shared/command-record.js';
 import { type ConnectionTable, MAX_LANES } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
 import { encodeClose, eventKind } from '../shared/event-record.js';
@@ -205,7 +205,8 @@ export class EventLoop {
     return length;
   }
 
-  #executeOpen(lane: EventLane, { kind, offset, length, memory }: RingConsumer, connection: TcpConnection): void {
+  #executeOpen(lane: EventLane, record: RingConsumer, connection: TcpConnection): void {
+    const { kind, offset, length, memory } = record;
     switch (kind) {
       case commandKind.SEND:
         connection.send(memory, offset, length);
@@ -233,13 +234,13 @@ export class EventLoop {
         connection.notifyFlushed(lane);
         break;
       default:
-        this.#executeInput(lane, kind, connection);
+        this.#executeInput(lane, record, connection);
     }
   }
 
   /** What is about the events of a connection, open or closed. */
-  #executeInput(lane: EventLane, kind: number, connection: TcpConnection): void {
-    switch (kind) {
+  #executeInput(lane: EventLane, record: RingConsumer, connection: TcpConnection): void {
+    switch (record.kind) {
       case commandKind.WATCH:
         connection.watch(lane);
         break;
@@ -247,7 +248,7 @@ export class EventLoop {
         connection.input.settled(lane);
         break;
       case commandKind.RELEASED:
-        connection.released(lane);
+        connection.released(lane, decodeOvertaken(copyOf(record)));
         break;
       case commandKind.CLOSE_DONE:
         connection.input.closeDone(lane);
@@ -271,15 +272,14 @@ export class EventLoop {
         else lane.notices.send(eventKind.CLOSE, slot, generation, FORGOTTEN);
         break;
       default:
-        if (connection !== undefined) this.#executeInput(lane, kind, connection);
+        if (connection !== undefined) this.#executeInput(lane, record, connection);
     }
   }
 
   /** Returns for how many bytes it counts. */
-  #broadcast(lane: EventLane, { kind, slot: id, offset, length, memory }: RingConsumer): number {
-    const part = Buffer.allocUnsafeSlow(length);
-    memory.copyOut(offset, length, part, 0);
-    lane.broadcastParts.push(part);
+  #broadcast(lane: EventLane, record: RingConsumer): number {
+    const { kind, slot: id, length } = record;
+    lane.broadcastParts.push(copyOf(record));
     if (kind === commandKind.BROADCAST_PART) return length;
     const { except, message } = decodeBroadcast(Buffer.concat(lane.broadcastParts));
     lane.broadcastParts = [];
@@ -290,4 +290,10 @@ export class EventLoop {
     for (const connection of origin.connections) if (!excepted.has(connection.id)) connection.broadcast(broadcast);
     return Math.max(length, broadcast.plainBytes * origin.connections.size);
   }
+}
+
+function copyOf({ memory, offset, length }: RingConsumer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(length);
+  memory.copyOut(offset, length, copy, 0);
+  return copy;
 }

@@ -278,9 +278,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   }
 
   /** A thread that had been asked to leave has left. */
-  released(lane: EventLane): void {
+  released(lane: EventLane, overtaken: ReadonlySet<number>): void {
     this.setPausedBy(lane, false);
-    if (!this.input.released(lane)) return;
+    if (!this.input.released(lane, overtaken)) return;
     // It had still to finish when the connection closed, and hears of it now.
     if (this.#closed && this.#watchers.delete(lane)) this.#tellOfClose(lane);
     this.#placeIfHeld();

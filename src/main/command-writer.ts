@@ -1,5 +1,11 @@
 import { type CloseReason, closeReasonCode } from '../shared/close-reason.js';
-import { type CommandKind, commandKind, encodeBroadcast, REASON_BYTES } from '../shared/command-record.js';
+import {
+  type CommandKind,
+  commandKind,
+  encodeBroadcast,
+  encodeOvertaken,
+  REASON_BYTES,
+} from '../shared/command-record.js';
 import { type ConnectionTable, type Credit, NOT_OPEN } from '../shared/connection-table.js';
 import type { Doorbell } from '../shared/doorbell.js';
 import {
@@ -231,8 +237,9 @@ export class CommandWriter {
     this.#command(commandKind.SETTLED, slot, generation, NOTHING);
   }
 
-  released(slot: number, generation: number): void {
-    this.#command(commandKind.RELEASED, slot, generation, NOTHING);
+  /** @param overtaken see command-record.ts */
+  released(slot: number, generation: number, overtaken: readonly number[]): void {
+    this.#command(commandKind.RELEASED, slot, generation, encodeOvertaken(overtaken));
   }
 
   closeDone(slot: number, generation: number): void {

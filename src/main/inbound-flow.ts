@@ -1,7 +1,7 @@
 import { InboundQueue } from './inbound-queue.js';
 
-/** The io worker keeps what is not done with, and requests cannot be done with before the message that an iteration has in hand. */
-const MAX_DONE_BEHIND = 1024;
+/** The io worker keeps what is not done with, and what comes behind it: so many requests may be done before messages in front of them. */
+const MAX_OVERTAKEN = 1024;
 
 /** The connection that the messages are for. */
 export interface FlowOwner {
@@ -10,7 +10,8 @@ export interface FlowOwner {
   emitMessage(message: Buffer): void;
   /** Somebody listens for requests. */
   hasRequestListener(): boolean;
-  emitRequest(request: Buffer): void;
+  /** @param number see `requestDone` */
+  emitRequest(request: Buffer, number: number): void;
   /**
    * No message is in front of what comes behind the messages: 'end', 'close'. True if there was any of it.
    * @param atWork an iteration has not finished with the last message, and may still want to answer it
@@ -33,14 +34,19 @@ export interface FlowOwner {
  * connection has had a chance to listen, while the connection is paused, while nobody listens, and behind other messages.
  * An iteration takes messages one by one, in place of the listeners.
  *
- * Requests need no listener for messages, but keep their place among them. One that an iteration is at work on does not hold them up,
- * since it may wait for a peer that asks something first; nor does one that nobody listens for: it is dropped, and counted.
+ * Requests need no listener for messages, but keep their place among them, with two exceptions. They overtake those that wait for an
+ * iteration, which may itself wait for a peer that asks something first. And a message that nobody listens for does not hold
+ * them up: it is dropped, and counted.
  */
 export class InboundFlow {
   readonly #owner: FlowOwner;
   readonly #queue = new InboundQueue();
-  /** Requests that are done, behind a message that an iteration is still at work on: they count when that is done. */
-  #doneBehind = 0;
+  readonly #requests = new InboundQueue();
+  /** How many messages and requests have come, and how many from the front are done. */
+  #arrived = 0;
+  #front = 0;
+  /** Requests that are done, and something in front of them is not: by their number, from 1 on. */
+  readonly #overtaken = new Set<number>();
   /** What wakes each iteration that is under way. */
   readonly #iterators = new Set<() => void>();
   /** Iterations that wait for the next message; the others are at work on one. */
@@ -107,7 +113,7 @@ export class InboundFlow {
 
   /** A listener has been added. */
   listenerAdded(): void {
-    if (!this.#queue.isEmpty) this.#flowSoon();
+    if (!this.#queue.isEmpty || !this.#requests.isEmpty) this.#flowSoon();
   }
 
   /** 'close' is going out: listeners that come later get no message any more, iterations still get those that wait. */
@@ -126,7 +132,7 @@ export class InboundFlow {
   /** Drops what waits and what comes. */
   cut(): void {
     this.#cut = true;
-    this.#unread += this.#queue.clear();
+    this.#unread += this.#queue.clear() + this.#requests.clear();
     this.#wakeIterators();
   }
 
@@ -136,6 +142,7 @@ export class InboundFlow {
     // Whether the socket is read is up to who comes next.
     this.#paused = false;
     this.#queue.clear();
+    this.#requests.clear();
     this.#wakeIterators();
     this.flow();
   }
@@ -155,20 +162,29 @@ export class InboundFlow {
   }
 
   /** The application has done with a request. */
-  requestDone(): void {
-    if (this.#inHand.length === 0) this.#messagesDone(1);
-    else this.#doneBehind++;
+  requestDone(request: number): void {
+    if (request === this.#front + 1) this.#messagesDone(1);
+    else this.#overtaken.add(request);
+  }
+
+  /** Requests that are done, by their place among what is not: 0 would be the first. */
+  get overtaken(): number[] {
+    return [...this.#overtaken].map((request) => request - this.#front - 1);
   }
 
   #messagesDone(count: number): void {
-    this.#owner.onMessagesDone(count);
-    if (!this.#hasKept || !this.#queue.isEmpty) return;
+    const before = this.#front;
+    this.#front += count;
+    while (this.#overtaken.delete(this.#front + 1)) this.#front++;
+    this.#owner.onMessagesDone(this.#front - before);
+    if (!this.#hasKept || !this.#queue.isEmpty || !this.#requests.isEmpty) return;
     this.#hasKept = false;
     this.#owner.onSettled();
   }
 
   /** Takes a message that need not be kept (`isDirect`) or may be. */
   push(message: Buffer): void {
+    this.#arrived++;
     if (this.#cut) {
       this.#unread++;
       return;
@@ -177,7 +193,7 @@ export class InboundFlow {
       this.#owner.emitMessage(message);
       return;
     }
-    this.#queue.push(message);
+    this.#queue.push(message, this.#arrived);
     this.#hasKept = true;
     this.#updateReading();
     this.#wakeIterators();
@@ -185,15 +201,16 @@ export class InboundFlow {
 
   /** Takes a request, which need not be kept (`isDirectForRequests`) or may be. */
   pushRequest(request: Buffer): void {
+    this.#arrived++;
     if (this.#cut) {
       this.#unread++;
       return;
     }
     if (this.isDirectForRequests) {
-      this.#owner.emitRequest(request);
+      this.#owner.emitRequest(request, this.#arrived);
       return;
     }
-    this.#queue.push(request, true);
+    this.#requests.push(request, this.#arrived);
     this.#hasKept = true;
     this.#updateReading();
     // It may be in front of it what nobody listens for.
@@ -202,7 +219,8 @@ export class InboundFlow {
 
   /** Requests can be taken straight: they need not be copied. */
   get isDirectForRequests(): boolean {
-    return this.#queue.isEmpty && this.#takesRequests();
+    if (!this.#takesRequests() || !this.#requests.isEmpty) return false;
+    return this.#queue.isEmpty || this.#iterators.size > 0;
   }
 
   /** Hands out what waits, as far as the application takes it. */
@@ -212,7 +230,7 @@ export class InboundFlow {
     this.#flowing = true;
     let threw = true;
     try {
-      while (!this.#queue.isEmpty && this.#handOutFirst());
+      while (this.#handOutFirst());
       this.#updateReading();
       const atWork = this.#idleIterators < this.#iterators.size;
       if (this.#isThrough() && this.#owner.emitBehindMessages(atWork)) this.#wakeIterators();
@@ -227,19 +245,24 @@ export class InboundFlow {
     }
   }
 
-  /** False: nobody takes it at present. */
+  /** False: there is nothing that anybody takes at present. */
   #handOutFirst(): boolean {
-    if (this.#queue.startsWithRequest) {
-      if (!this.#takesRequests()) return false;
-      this.#owner.emitRequest(this.#queue.shift() as Buffer);
-      return true;
+    const number = this.#requests.first;
+    const mayOvertake = this.#iterators.size > 0;
+    if (this.#takesRequests() && (mayOvertake || number < this.#queue.first)) {
+      const request = this.#requests.shift();
+      if (request !== undefined) {
+        this.#owner.emitRequest(request, number);
+        return true;
+      }
     }
+    if (this.#queue.isEmpty) return false;
     if (this.#takesMessages()) {
       this.#owner.emitMessage(this.#queue.shift() as Buffer);
       return true;
     }
-    if (!this.#queue.hasRequests || !this.#takesRequests() || !this.#isUnheard()) return false;
-    if (!this.#owner.hasRequestListener()) return false;
+    const isInTheWay = !this.#requests.isEmpty && this.#isUnheard() && this.#owner.hasRequestListener();
+    if (!isInTheWay || !this.#takesRequests()) return false;
     this.#queue.shift();
     this.#unread++;
     this.#owner.onTaken();
@@ -254,12 +277,10 @@ export class InboundFlow {
     this.#iterators.add(iterator);
     try {
       for (;;) {
-        if (this.#queue.startsWithRequest) this.flow();
-        const isBlocked = this.#paused || this.#queue.startsWithRequest;
-        const message = isBlocked ? undefined : this.#queue.shift();
+        const message = this.#paused ? undefined : this.#queue.shift();
         if (message !== undefined) {
           this.#updateReading();
-          if (this.#queue.startsWithRequest) this.#flowSoon();
+          if (!this.#requests.isEmpty) this.#flowSoon();
           this.#owner.onTaken();
           const inHand = { isDone: false };
           this.#inHand.push(inHand);
@@ -293,10 +314,8 @@ export class InboundFlow {
     const first = this.#inHand.findIndex(({ isDone }) => !isDone);
     const done = this.#inHand.splice(0, first === -1 ? this.#inHand.length : first);
     if (done.length === 0) return;
-    const behind = this.#inHand.length === 0 ? this.#doneBehind : 0;
-    this.#doneBehind -= behind;
-    this.#messagesDone(done.length + behind);
-    if (behind > 0) this.#flowSoon();
+    this.#messagesDone(done.length);
+    if (!this.#requests.isEmpty) this.#flowSoon();
   }
 
   #takesMessages(): boolean {
@@ -304,7 +323,7 @@ export class InboundFlow {
   }
 
   #takesRequests(): boolean {
-    return this.#canTake() && this.#doneBehind < MAX_DONE_BEHIND;
+    return this.#canTake() && this.#overtaken.size < MAX_OVERTAKEN;
   }
 
   #canTake(): boolean {
@@ -314,7 +333,7 @@ export class InboundFlow {
   /** Nothing is in front of 'end' and 'close': no message waits that anybody will take. */
   #isThrough(): boolean {
     if (this.#cut || this.#left) return true;
-    return !this.#paused && (this.#queue.isEmpty || (this.#isUnheard() && !this.#queue.hasRequests));
+    return !this.#paused && this.#requests.isEmpty && (this.#queue.isEmpty || this.#isUnheard());
   }
 
   /** Nobody wants messages. Then they are kept, but they hold up neither 'end' nor 'close'. */
@@ -332,6 +351,6 @@ export class InboundFlow {
   }
 
   #updateReading(): void {
-    this.#owner.onReading((this.#paused && !this.#awaitsEnd) || this.#queue.isFull);
+    this.#owner.onReading((this.#paused && !this.#awaitsEnd) || this.#queue.isFull || this.#requests.isFull);
   }
 }

@@ -6,16 +6,13 @@ const RESUME_BYTES = 64 * 1024;
 const RESUME_MESSAGES = 4096;
 
 /**
- * Messages and requests that came before the application could take them: it has paused the connection, has no listener yet, or takes
+ * Messages, or requests, that came before the application could take them: it has paused the connection, has no listener yet, or takes
  * them one by one with `for await`. Bounded by not reading the socket: what is in the event ring at that moment still comes.
  */
 export class InboundQueue {
   #messages: (Buffer | undefined)[] = [];
-  /** Which of them are requests, in order. */
-  #requests: number[] = [];
+  #numbers: number[] = [];
   #head = 0;
-  /** How many have been taken out so far. */
-  #shifted = 0;
   #bytes = 0;
   #full = false;
 
@@ -28,33 +25,29 @@ export class InboundQueue {
     return this.#full;
   }
 
-  push(message: Buffer, isRequest = false): void {
-    if (isRequest) this.#requests.push(this.#shifted + this.length);
+  /** @param number its place among all that came */
+  push(message: Buffer, number = 0): void {
     this.#messages.push(message);
+    this.#numbers.push(number);
     this.#bytes += message.length;
     if (this.#bytes > STOP_BYTES || this.length > STOP_MESSAGES) this.#full = true;
   }
 
-  /** The first one is a request. */
-  get startsWithRequest(): boolean {
-    return this.#requests[0] === this.#shifted;
-  }
-
-  get hasRequests(): boolean {
-    return this.#requests.length > 0;
+  /** The number of the first; Infinity if there is none. */
+  get first(): number {
+    return this.#numbers[this.#head] ?? Number.POSITIVE_INFINITY;
   }
 
   shift(): Buffer | undefined {
     const message = this.#messages[this.#head];
     if (message === undefined) return undefined;
-    if (this.startsWithRequest) this.#requests.shift();
-    this.#shifted++;
     // It is the application's now: the queue must not keep it in memory.
     this.#messages[this.#head++] = undefined;
     this.#bytes -= message.length;
     if (this.#bytes <= RESUME_BYTES && this.length <= RESUME_MESSAGES) this.#full = false;
     if (this.#head === this.#messages.length || this.#head > 1024) {
       this.#messages = this.#messages.slice(this.#head);
+      this.#numbers = this.#numbers.slice(this.#head);
       this.#head = 0;
     }
     return message;
@@ -67,9 +60,8 @@ export class InboundQueue {
   /** Returns how many it drops. */
   clear(): number {
     const dropped = this.length;
-    this.#shifted += dropped;
-    this.#requests = [];
     this.#messages = [];
+    this.#numbers = [];
     this.#head = 0;
     this.#bytes = 0;
     this.#full = false;

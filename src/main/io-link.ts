@@ -344,7 +344,7 @@ export class IoLink implements LaneListener {
 
   #release(connection: TcpConnection): void {
     const { slot, generation } = connection;
-    this.context.commands.released(slot, generation);
+    this.context.commands.released(slot, generation, connection.overtaken);
     this.#handles.set(connection.id, new WeakRef(connection));
     this.#unreferenced.delete(connection);
     if (this.#connections.get(slot) !== connection) return;

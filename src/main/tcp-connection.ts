@@ -508,7 +508,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** @internal */
-  emitRequest(request: Buffer): void {
+  emitRequest(request: Buffer, number: number): void {
     if (this.#redeliveries > 0) this.#redeliveries--;
     const id = readU32(request, 0);
     const data = request.subarray(REQUEST_ID_BYTES);
@@ -527,7 +527,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     } finally {
       activity.handlers--;
       if (threw && !reply.isAnswered) reply.fail('The handler of the request failed');
-      this.#flow.requestDone();
+      this.#flow.requestDone(number);
     }
   }
 
@@ -646,6 +646,11 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** From now on another thread gets the events. */
+  /** @internal Requests that this thread has done with, though not with messages in front of them. */
+  get overtaken(): number[] {
+    return this.#flow.overtaken;
+  }
+
   #release(): void {
     this.#receives = false;
     this.#context.release(this);

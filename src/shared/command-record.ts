@@ -13,7 +13,8 @@
  *  FLUSH       answer FLUSHED when all that was sent before is with the kernel
  *  WATCH       this thread gets none of the connection's events; tell it of CLOSE all the same
  *  SETTLED     all messages that came so far are done: nothing need be kept for another thread
- *  RELEASED    answers LEAVE: this thread does nothing more with the connection's events
+ *  RELEASED    answers LEAVE: this thread does nothing more with the connection's events. A u32 for each message that it has done with,
+ *              though not with all in front of it: its place among those that are not done, from 0 on
  *  CLOSE_DONE  answers CLOSE: the application has heard of it
  * ```
  * These have the id of a server in place of the slot, and no generation:
@@ -45,6 +46,18 @@ export const REASON_BYTES = 4;
 
 const COUNT_BYTES = 4;
 const ID_BYTES = 8;
+
+export function encodeOvertaken(places: readonly number[]): Buffer {
+  const payload = Buffer.alloc(places.length * COUNT_BYTES);
+  for (const [index, place] of places.entries()) payload.writeUInt32LE(place, index * COUNT_BYTES);
+  return payload;
+}
+
+export function decodeOvertaken(payload: Buffer): Set<number> {
+  const places = new Set<number>();
+  for (let at = 0; at < payload.length; at += COUNT_BYTES) places.add(payload.readUInt32LE(at));
+  return places;
+}
 
 export interface Broadcast {
   readonly except: readonly number[];

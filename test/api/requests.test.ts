@@ -469,12 +469,15 @@ for (const { name, options } of readModes) {
         expect(String(await waiting.promise)).to.equal('re:x');
       });
 
-      it('comes though messages wait for a listener', async () => {
+      it('comes though a message waits for a listener, which is dropped and counted', async () => {
         const { near, far } = await stage.pair();
         answerAll(far);
         near.send('nobody listens');
         expect(String(await near.request('x'))).to.equal('re:x');
-        expect(String(await next<[Buffer]>(far, 'message').then(([data]) => data))).to.equal('nobody listens');
+        // Otherwise the io worker would have to keep everything behind it.
+        const end = closed(far);
+        near.shutdown();
+        expect((await end).detail.unreadMessages).to.equal(1);
       });
 
       it('comes beside an iteration, also while that is at work', async () => {

@@ -286,6 +286,62 @@ describe('request() and threads', () => {
       });
     }
 
+    it('does not come again if it has overtaken messages that an iteration had still to take', async () => {
+      const server = await stage.listen({ dispatch: 'balance' });
+      await server.subscribe();
+      let release = (): void => undefined;
+      const gate = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      const taken: string[] = [];
+      server.on('request', (_connection, data, reply) => void reply(`first ${data}`));
+      server.on('connection', async (connection) => {
+        for await (const data of connection) {
+          taken.push(data.toString());
+          await gate;
+        }
+      });
+      const peer = await stage.connectRaw(server.address.port);
+      const frames = framesOf(peer);
+      const long = Buffer.alloc(100_000, 'x');
+      peer.write(
+        Buffer.concat([
+          frame('m1'),
+          frame(withId(1, 'r1'), REQUEST),
+          frame('m2'),
+          frame(withId(2, 'r2'), REQUEST),
+          frame(withId(3, long), REQUEST),
+          frame('m3'),
+        ]),
+      );
+      await frames.reaches(4);
+      const second = await AppThread.subscribed(own, server, { answers: 'second ' });
+      const left = server.unsubscribe();
+      // Behind the call, and then behind what it has put into the ring.
+      await stage.settle();
+      release();
+      await left;
+      await second.texts(2);
+      peer.write(frame(withId(4, 'r4'), REQUEST));
+      const answers = (await frames.reaches(5)).slice(1);
+      expect(answers.map(({ body }) => body.toString('utf8', 4, 13))).to.deep.equal([
+        'first r1',
+        'first r2',
+        'first xxx',
+        'second r4',
+      ]);
+      expect(taken).to.deep.equal(['m1']);
+      expect(second.log('message').entries.map(({ text }) => text)).to.deep.equal(['m2', 'm3']);
+      expect(second.log('request').entries.length).to.equal(1);
+      // What it counts as done must be what the io worker means: it can die, and nothing is lost.
+      const third = await AppThread.subscribed(own, server);
+      peer.write(frame('m4'));
+      await second.texts(3);
+      await second.do('unsubscribe', server.id);
+      peer.write(frame('m5'));
+      expect((await third.texts(1)).at(-1)).to.equal('m5');
+    });
+
     it('can still be answered by the thread that had it before', async () => {
       const { first, server, peer } = await served({ keepsRequests: true });
       const second = await AppThread.subscribed(own, server, { answers: 'second ' });
