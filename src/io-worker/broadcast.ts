@@ -1,4 +1,5 @@
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
+import type { Codec } from './codec.js';
 import type { ConnectionEncoder } from './connection-encoder.js';
 
 /** The connection's codec has state: it must encode the message for itself. */
@@ -7,12 +8,15 @@ export const EACH_FOR_ITSELF = 'each for itself';
 /** One message on its way to many connections: encoded once for all that encode alike. */
 export class Broadcast {
   readonly #message: Buffer;
-  readonly #maxMessageBytes: number;
+  readonly #fits: boolean;
   readonly #encoded = new Map<string, Buffer | Promise<Buffer> | undefined>();
 
-  constructor(message: Buffer, maxMessageBytes: number) {
+  constructor(
+    message: Buffer,
+    { maxMessageBytes, minMessageBytes = 0 }: Pick<Codec, 'maxMessageBytes' | 'minMessageBytes'>,
+  ) {
     this.#message = message;
-    this.#maxMessageBytes = maxMessageBytes;
+    this.#fits = message.length >= minMessageBytes && message.length <= maxMessageBytes;
   }
 
   /** What a connection is charged for until the message is encoded. */
@@ -30,7 +34,7 @@ export class Broadcast {
    * know how long a message may be.
    */
   encodedFor(encoder: ConnectionEncoder): Buffer | Promise<Buffer> | typeof EACH_FOR_ITSELF | undefined {
-    if (this.#message.length > this.#maxMessageBytes) return undefined;
+    if (!this.#fits) return undefined;
     const key = encoder.sharedEncoding;
     if (key === undefined) return EACH_FOR_ITSELF;
     if (this.#encoded.has(key)) return this.#encoded.get(key);

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES, frameKind, frameOffset } from '../shared/frame-format.js';
 import { readU32, type SharedMemory } from '../shared/shared-memory.js';
 import type { ChunkPool } from './chunk-pool.js';
@@ -213,16 +214,23 @@ export class ConnectionEncoder {
   }
 
   #encode(message: Buffer, kind: number, charged: number): void | Promise<void> {
+    let isSettled = false;
     const output: CodecOutput = {
       write: (bytes) => {
-        if (this.#isClosed) return;
-        this.#written += bytes.length;
-        this.#output.appendShared(asBuffer(bytes));
+        // What comes later belongs to no message, and nobody has paid for it.
+        if (this.#isClosed || isSettled) return;
+        const buffer = asBuffer(bytes);
+        this.#written += buffer.length;
+        this.#output.appendShared(buffer);
       },
     };
+    const settle = (): void => {
+      isSettled = true;
+      this.#settle(charged, this.#written);
+    };
     const promise = this.#codec?.encode(message, output, kind);
-    if (promise !== undefined) return promise.then(() => this.#settle(charged, this.#written));
-    this.#settle(charged, this.#written);
+    if (promise !== undefined) return promise.then(settle);
+    settle();
   }
 
   /** A message is in the output. */
@@ -236,8 +244,13 @@ export class ConnectionEncoder {
   #do(job: Job): void {
     if (this.#isClosed) return;
     this.#jobBytes += job.bytes;
-    if (this.#isBusy) this.#jobs.push(job);
-    else this.#run(job);
+    if (this.#isBusy) {
+      this.#jobs.push(job);
+      return;
+    }
+    this.#run(job);
+    // A codec may write something of its own while it encodes: that comes behind the message.
+    if (!this.#isBusy && this.#jobs.length > 0) this.#goOn();
   }
 
   /** The rest of a job: in front of all others. */
@@ -248,12 +261,13 @@ export class ConnectionEncoder {
   }
 
   #run(job: Job): void {
+    this.#isBusy = true;
     try {
       const promise = job.run();
-      if (promise === undefined) return;
-      this.#isBusy = true;
-      promise.then(this.#goOn, (error) => this.#failed(error));
+      if (promise === undefined) this.#isBusy = false;
+      else promise.then(this.#goOn, (error) => this.#failed(error));
     } catch (error) {
+      this.#isBusy = false;
       this.#failed(error);
     }
   }
@@ -282,6 +296,9 @@ export class ConnectionEncoder {
   }
 }
 
+/** A codec of the user's may give anything. */
 function asBuffer(bytes: Uint8Array): Buffer {
+  if (!(bytes instanceof Uint8Array))
+    throw new TypeError(`write() takes a Uint8Array, got ${inspect(bytes, { depth: 0 })}`);
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -28,6 +28,9 @@ const EMPTY: Buffer = Buffer.alloc(0);
 
 const NONE: ReadonlySet<number> = new Set();
 
+/** Where answers go that nobody waits for. */
+const NO_LANE = -1;
+
 const SHORT_BYTES = 48;
 
 /** A connection that has closed waits so long for what its codec is still at work on. */
@@ -54,6 +57,10 @@ export interface InputOwner {
   onIgnored(): void;
   /** The lane of that number, if there is one: its thread is about to get answers. */
   answerLane(index: number): EventLane | undefined;
+  /** The thread with that lane has asked the peer something. */
+  hasAsked(lane: number): boolean;
+  /** From now on that lane may be one on whose account the socket is not read. */
+  onAnswerBox(): void;
   /** The peer broke the rules, or the codec is at fault. */
   onBadInput(reason: CloseReason, error: ReactorError): void;
   /** The application has heard of the end: nothing refers to the connection any more. */
@@ -179,7 +186,9 @@ export class ConnectionInput implements OutboxOwner {
   /** Nobody will take any more of it: what comes is dropped, and the end is the end. */
   discard(): void {
     this.#discards = true;
-    this.#drop();
+    // The codec goes on: what has been sent is still to be encoded.
+    this.#input = EMPTY;
+    this.#resumed = false;
     this.#unfinished = [];
     this.#pump();
   }
@@ -336,6 +345,10 @@ export class ConnectionInput implements OutboxOwner {
   answers(bytes: Uint8Array, start: number, end: number, lane: number): boolean {
     this.#flushBatch();
     if (!this.#takes()) return false;
+    if (!this.#owner.hasAsked(lane)) {
+      this.#owner.onIgnored();
+      return true;
+    }
     this.#answerBox(lane)?.answer(eventKind.ANSWERS, bytes, start, end);
     return true;
   }
@@ -351,6 +364,10 @@ export class ConnectionInput implements OutboxOwner {
     this.#flushBatch();
     if (!this.#takes()) return false;
     this.#partLane = isAnswer(kind) ? laneOfRequest(readU32(bytes, start)) : undefined;
+    if (this.#partLane !== undefined && !this.#owner.hasAsked(this.#partLane)) {
+      this.#partLane = NO_LANE;
+      this.#owner.onIgnored();
+    }
     const header = { length, kind };
     if (this.#partLane === undefined) this.#put(eventKind.PART_FIRST, 1, bytes, start, end, header, isStable);
     else this.#answerBox(this.#partLane)?.answer(eventKind.ANSWER_FIRST, bytes, start, end, header, isStable);
@@ -469,6 +486,7 @@ export class ConnectionInput implements OutboxOwner {
 
   /** Undefined: the thread that has asked is gone. */
   #answerBox(index: number): EventOutbox | undefined {
+    if (index === NO_LANE) return undefined;
     const known = this.#answerBoxes.get(index);
     if (known !== undefined) return known;
     // In order with the messages, if it gets them.
@@ -478,6 +496,7 @@ export class ConnectionInput implements OutboxOwner {
     if (lane === undefined) return undefined;
     const box = new EventOutbox(lane, this.#at, this, false, false);
     this.#answerBoxes.set(index, box);
+    this.#owner.onAnswerBox();
     return box;
   }
 

@@ -5,6 +5,7 @@ import type { ConnectRequest } from '../shared/control-protocol.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import { boardCounter } from '../shared/status-board.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
+import type { Codec } from './codec.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
 import { addressesOf } from './socket-addresses.js';
@@ -26,38 +27,42 @@ export class Connector {
   readonly #contexts: TlsClientContexts;
   /** For messages. */
   readonly #where: string;
-  readonly #raw: net.Socket;
+  readonly #reuseReadBuffer: boolean;
+  #raw: net.Socket | undefined;
   /** Made when there is something to be read from it: what the handshake reads is not the connection's. */
   #stream: SocketStream | undefined;
   #timeout: NodeJS.Timeout | undefined;
   #handshakeTimeout: NodeJS.Timeout | undefined;
   #fail: ((error: ReactorError) => void) | undefined;
+  #isOver = false;
 
   constructor(loop: EventLoop, request: ConnectRequest, { reuseReadBuffer, clientContexts }: ConnectorParts) {
     this.#loop = loop;
     this.#request = request;
     this.#contexts = clientContexts;
-    const { host, port, path, tls } = request;
+    this.#reuseReadBuffer = reuseReadBuffer;
+    const { host, port, path } = request;
     this.#where = path === undefined ? `${host}:${port}` : JSON.stringify(path);
-    const target = path === undefined ? { host, port } : { path };
-    if (tls === undefined) this.#stream = SocketStream.connect(target, reuseReadBuffer);
-    this.#raw = this.#stream?.socket ?? net.connect({ ...target, allowHalfOpen: true, noDelay: true });
   }
 
-  /** @param originOf asked when there is a connection: meanwhile its thread may have died */
-  async connect(originOf: () => Origin): Promise<ConnectionId> {
+  /**
+   * @param codec loaded before it connects: what the peer sends at once is read at once
+   * @param originOf asked when there is a connection: meanwhile its thread may have died
+   */
+  async connect(codec: Promise<Codec>, originOf: (codec: Codec) => Origin): Promise<ConnectionId> {
     const { attempt } = this.#request;
     try {
-      this.#stream = await this.#connected();
+      this.#stream = await this.#connected(codec);
     } catch (error) {
       this.#destroy();
       throw error;
     } finally {
+      this.#isOver = true;
       clearTimeout(this.#timeout);
       clearTimeout(this.#handshakeTimeout);
       this.#fail = undefined;
     }
-    const connection = TcpConnection.open(this.#loop, this.#stream, originOf(), attempt);
+    const connection = TcpConnection.open(this.#loop, this.#stream, originOf(await codec), attempt);
     if (connection === undefined) {
       this.#destroy();
       const message = `All ${this.#loop.table.slots} connections of the reactor are in use (maxConnections)`;
@@ -71,28 +76,38 @@ export class Connector {
     this.#fail?.(error);
   }
 
-  #connected(): Promise<SocketStream> {
-    const { timeoutMs, tls } = this.#request;
+  #connected(codec: Promise<Codec>): Promise<SocketStream> {
+    const { timeoutMs } = this.#request;
     return new Promise((resolve, reject) => {
       this.#fail = reject;
       this.#timeout = setTimeout(() => {
         const message = `No connection to ${this.#where} within ${timeoutMs} ms`;
         reject(new ReactorError('ERR_REACTOR_CONNECT_TIMEOUT', message));
       }, timeoutMs);
-      this.#raw.once('connect', () => {
-        if (this.#stream !== undefined) resolve(this.#stream);
-        else if (tls !== undefined) this.#shakeHands(tls, resolve, reject);
-      });
-      // Not once: whatever comes later must find a listener.
-      this.#raw.on('error', (error) => {
-        const message = `Cannot connect to ${this.#where}: ${toErrorData(error).message}`;
-        reject(new ReactorError('ERR_REACTOR_CONNECT_FAILED', message, { cause: error }));
-      });
+      codec.then(() => this.#isOver || this.#dial(resolve, reject), reject);
+    });
+  }
+
+  #dial(resolve: (stream: SocketStream) => void, reject: (error: ReactorError) => void): void {
+    const { host, port, path, tls } = this.#request;
+    const target = path === undefined ? { host, port } : { path };
+    if (tls === undefined) this.#stream = SocketStream.connect(target, this.#reuseReadBuffer);
+    const raw = this.#stream?.socket ?? net.connect({ ...target, allowHalfOpen: true, noDelay: true });
+    this.#raw = raw;
+    raw.once('connect', () => {
+      if (this.#stream !== undefined) resolve(this.#stream);
+      else if (tls !== undefined) this.#shakeHands(raw, tls, resolve, reject);
+    });
+    // Not once: whatever comes later must find a listener.
+    raw.on('error', (error) => {
+      const message = `Cannot connect to ${this.#where}: ${toErrorData(error).message}`;
+      reject(new ReactorError('ERR_REACTOR_CONNECT_FAILED', message, { cause: error }));
     });
   }
 
   /** The socket is connected: TLS takes it over. */
   #shakeHands(
+    raw: net.Socket,
     settings: TlsClientSettings,
     resolve: (stream: SocketStream) => void,
     reject: (error: ReactorError) => void,
@@ -101,11 +116,11 @@ export class Connector {
     const { ALPNProtocols, rejectUnauthorized, handshakeTimeoutMs } = settings;
     // An address is no name that could be asked for.
     const servername = settings.servername ?? (path === undefined && net.isIP(host) === 0 ? host : undefined);
-    const addresses = addressesOf(this.#raw, path === undefined ? undefined : { remote: path, local: '' }, true);
+    const addresses = addressesOf(raw, path === undefined ? undefined : { remote: path, local: '' }, true);
     const fail = (cause: Error): void => reject(tlsError(`TLS with ${this.#where} failed`, cause));
     try {
       const socket = tls.connect({
-        socket: this.#raw,
+        socket: raw,
         secureContext: this.#contexts.get(client, settings),
         ...(ALPNProtocols.length > 0 && { ALPNProtocols: [...ALPNProtocols] }),
         ...(servername !== undefined && { servername }),
@@ -128,6 +143,6 @@ export class Connector {
   /** With it the TLS that is on it. */
   #destroy(): void {
     this.#stream?.destroy();
-    this.#raw.destroy();
+    this.#raw?.destroy();
   }
 }

@@ -159,14 +159,13 @@ export class ControlService implements IoWorkerControl {
 
   connect(request: ConnectRequest): ControlResult<ConnectionId> {
     return settle(async () => {
-      // Before it connects: what the peer sends at once is read at once.
-      const codec = await loadCodec(request.connection.codec);
       this.#openLane();
       const connector = new Connector(this.#loop, request, this.#parts);
       this.#parts.connectors.set(request.attempt, connector);
       this.#attempts.add(connector);
       try {
-        return await connector.connect(() => this.#clientOrigin(request, codec));
+        const codec = loadCodec(request.connection.codec);
+        return await connector.connect(codec, (loaded) => this.#clientOrigin(request, loaded));
       } finally {
         const origin = this.#loop.origins.get(request.client);
         if (origin?.isUnused === true) this.#loop.origins.delete(request.client);

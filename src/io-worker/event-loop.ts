@@ -285,7 +285,7 @@ export class EventLoop {
     lane.broadcastParts = [];
     const origin = this.origins.get(id);
     if (origin === undefined) return length;
-    const broadcast = new Broadcast(message, origin.codec.maxMessageBytes);
+    const broadcast = new Broadcast(message, origin.codec);
     const excepted = new Set(except);
     for (const connection of origin.connections) if (!excepted.has(connection.id)) connection.broadcast(broadcast);
     return Math.max(length, broadcast.plainBytes * origin.connections.size);

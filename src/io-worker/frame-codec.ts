@@ -30,6 +30,9 @@ const ASSEMBLE_LIMIT = READ_BUFFER_BYTES;
 
 const FIRST_PARTIAL_BYTES = 512;
 
+/** Decompressed in one go; then other connections have their turn. */
+const MAX_INFLATED_AT_ONCE = 256 * 1024;
+
 const EMPTY = new Uint8Array(0);
 
 /** Codec 'frame': frame-format.ts has the picture. */
@@ -107,6 +110,8 @@ export class FrameConnection implements ConnectionCodec {
   #compresses = false;
   #inflated: Buffer | undefined;
   #inflatedKind = 0;
+  /** Bytes that the present call of `decode` has decompressed. */
+  #inflatedBytes = 0;
   /** What is decompressed counts against this, until it has been delivered. */
   #charged: { readonly budget: InflationBudget; readonly bytes: number } | undefined;
   #closed = false;
@@ -152,6 +157,7 @@ export class FrameConnection implements ConnectionCodec {
 
   decode(bytes: Uint8Array, start: number, end: number): number {
     let position = start;
+    this.#inflatedBytes = 0;
     if (this.#state === state.READY && !this.#deliverPartial()) return position;
     if (this.#state === state.INFLATED && !this.#deliverInflated()) return position;
     while (position < end && !this.#failed) {
@@ -299,9 +305,14 @@ export class FrameConnection implements ConnectionCodec {
     this.#state = state.INFLATED;
     const length = compression.announced(block, maxBodyBytes(this.#maxFrameBytes));
     if (length instanceof ReactorError) this.#takeInflated(length);
-    else if (length <= ASYNC_ABOVE_BYTES) {
+    else if (length <= ASYNC_ABOVE_BYTES && this.#inflatedBytes + length <= MAX_INFLATED_AT_ONCE) {
+      this.#inflatedBytes += length;
       this.#takeInflated(compression.decompress(block, length));
       if (!this.#failed) this.#deliverInflated();
+    } else if (length <= ASYNC_ABOVE_BYTES) {
+      // Others first: one read may hold hundreds of messages, each of which becomes 255 times as long.
+      const kept = Buffer.from(block);
+      setImmediate(() => this.#noteInflated(compression.decompress(kept, length)));
     } else {
       // What is gathered in `#partial` is nobody else's; the read buffer is read into again.
       const kept = bytes === this.#partial ? block : Buffer.from(block);

@@ -291,6 +291,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   /** A thread is dead: what it had begun to send is dropped, what it has not finished goes to another one. */
   laneDied(lane: EventLane): void {
     const bytes = this.#encoder.dropParts(lane);
+    this.#loop.table.forgetAsker(this.slot, lane.index);
     if (bytes > 0) this.uncharge(bytes);
     this.#watchers.delete(lane);
     this.setPausedBy(lane, false);
@@ -393,6 +394,15 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   onBlocked(blocked: boolean): void {
     this.#setPause(pauseReason.BLOCKED, blocked);
+  }
+
+  hasAsked(lane: number): boolean {
+    return this.#loop.table.hasAsked(this.slot, lane);
+  }
+
+  onAnswerBox(): void {
+    // Not from here: something is being decoded.
+    queueMicrotask(() => this.updateLanePause());
   }
 
   answerLane(index: number): EventLane | undefined {

@@ -161,9 +161,10 @@ export class CommandWriter {
     bytes: number,
     header: MessageHeader,
   ): number {
-    const before = this.#ledger.charge(slot, credit, bytes);
-    if (before === NOT_OPEN) return NOT_OPEN;
+    // In front of the charge: for a string there may not be memory enough.
     const body = typeof data === 'string' ? Buffer.from(data) : data;
+    const buffered = this.#ledger.charge(slot, credit, bytes);
+    if (buffered === NOT_OPEN) return NOT_OPEN;
     const { memory, maxPayload } = this.#ring;
     let done = 0;
     while (this.#waiting.length === 0 && done < bytes) {
@@ -180,12 +181,12 @@ export class CommandWriter {
       done = until;
     }
     if (done > 0) this.#doorbell.ring();
-    if (done === bytes) return before;
+    if (done === bytes) return buffered;
     const rest = Buffer.allocUnsafeSlow(bytes - done);
     if (done === 0) writeHeader(rest, bytes - header.bytes, header);
     rest.set(done === 0 ? body : body.subarray(done - header.bytes), done === 0 ? header.bytes : 0);
     this.#enqueue(commandKind.SEND, slot, generation, rest, done > 0);
-    return before;
+    return buffered;
   }
 
   #writeHeader(offset: number, length: number, header: MessageHeader): void {

@@ -78,12 +78,12 @@ export class IoLinks implements LinkOwner {
     return this.#links.filter((link) => !link.isLost);
   }
 
-  /** Connections whose events this thread gets. */
   /** How many connections keep the thread alive. */
   get referencedCount(): number {
     return this.#links.reduce((total, link) => total + link.referencedCount, 0);
   }
 
+  /** Connections whose events this thread gets. */
   get connectionCount(): number {
     return this.#links.reduce((total, link) => total + link.connectionCount, 0);
   }

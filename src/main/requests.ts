@@ -67,7 +67,10 @@ export class Requests {
         clearTimeout(timeout);
         signal?.removeEventListener('abort', abort);
         pending.delete(id);
-        if (pending.size === 0) this.#pending.delete(connection);
+        if (pending.size === 0) {
+          this.#pending.delete(connection);
+          this.#assemblies.delete(connection);
+        }
         how();
       };
       onAbort(signal, abort);
@@ -90,7 +93,8 @@ export class Requests {
 
   /** A piece of a long answer has come. */
   answeredInPart(connection: ConnectionId, piece: Uint8Array, header: PartHeader | undefined): void {
-    if (header !== undefined) {
+    // Nothing is put together that nobody waits for: a peer may send answers to what was never asked.
+    if (header !== undefined && this.#pending.get(connection)?.has(readU32(piece, 0)) === true) {
       this.#assemblies.set(connection, { kind: header.kind, assembly: new MessageAssembly(header.length) });
     }
     const begun = this.#assemblies.get(connection);

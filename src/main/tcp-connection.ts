@@ -242,7 +242,10 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
       requests.ask(
         this.id,
         limits,
-        () => requestId(lane, table.nextRequest(slot)),
+        () => {
+          table.noteAsks(slot, lane);
+          return requestId(lane, table.nextRequest(slot));
+        },
         (id) => this.#sendRequest(id, data),
       ),
     );

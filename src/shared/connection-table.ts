@@ -16,7 +16,8 @@ import { SharedMemory } from './shared-memory.js';
  *       32  DONE            messages that the application has done with, wraps     the thread that gets the events
  *       36  MAX_REQUESTS    that one thread may have waiting for an answer         io worker, before the slot opens
  *       40  MIN_MESSAGE     bytes; the shortest message send() may take            "
- *       44  REQUESTS        requests made on it, wraps: no two have the same id    whoever makes one adds
+ *       44  ASKERS          a bit for each lane whose thread has made a request       who makes one sets, io worker clears
+ *       48  REQUESTS        requests made on it, wraps: no two have the same id    whoever makes one adds
  *       64  LAST_RECEIVED   ms since the epoch, f64                                io worker
  *       72  BYTES_RECEIVED  f64                                                    io worker
  *       80  BYTES_SENT      f64, handed to the kernel                              io worker
@@ -48,7 +49,8 @@ const slotWord = {
   DONE: 8,
   MAX_REQUESTS: 9,
   MIN_MESSAGE: 10,
-  REQUESTS: 11,
+  ASKERS: 11,
+  REQUESTS: 12,
 } as const;
 
 const slotDouble = { LAST_RECEIVED: 8, BYTES_RECEIVED: 9, BYTES_SENT: 10, MESSAGES_RECEIVED: 11 } as const;
@@ -152,6 +154,7 @@ export class ConnectionTable {
     this.memory.store(base + slotWord.DROPPED, 0);
     this.memory.store(base + slotWord.DONE, 0);
     this.memory.store(base + slotWord.REQUESTS, 0);
+    this.memory.store(base + slotWord.ASKERS, 0);
     this.#doubles.fill(0, slot * SLOT_DOUBLES + slotDouble.LAST_RECEIVED, (slot + 1) * SLOT_DOUBLES);
     // Last: from here on senders that know the id find everything else in place.
     this.setState(slot, generation, slotState.OPEN);
@@ -185,6 +188,17 @@ export class ConnectionTable {
 
   noteSent(slot: number, bytes: number): void {
     (this.#doubles[slot * SLOT_DOUBLES + slotDouble.BYTES_SENT] as number) += bytes;
+  }
+
+  /** Answers for a thread that has asked nothing are nobody's. */
+  hasAsked(slot: number, lane: number): boolean {
+    return lane >= 0 && (this.memory.load(slot * SLOT_WORDS + slotWord.ASKERS) & (1 << lane)) !== 0;
+  }
+
+  /** The thread is dead. */
+  forgetAsker(slot: number, lane: number): void {
+    const word = slot * SLOT_WORDS + slotWord.ASKERS;
+    if (this.hasAsked(slot, lane)) this.memory.and(word, ~(1 << lane));
   }
 
   /** How many messages of the connection the application has done with, as a counter that wraps. */
@@ -287,6 +301,11 @@ export class ConnectionTable {
 
   maxRequests(slot: number): number {
     return this.memory.load(slot * SLOT_WORDS + slotWord.MAX_REQUESTS);
+  }
+
+  /** Before a request is sent. */
+  noteAsks(slot: number, lane: number): void {
+    this.memory.or(slot * SLOT_WORDS + slotWord.ASKERS, 1 << lane);
   }
 
   /** A number that no other request of the connection has had for the last 2^32. */

@@ -176,7 +176,7 @@ describe('a codec of the user', () => {
       [{ module: 'file:///nowhere/codec.js' }, /file:\/\/\/nowhere\/codec\.js could not be loaded/],
       [{ module: new URL('./scene.js', MODULE) }, /default export is not a codec/],
       [withFault('create'), /create: no/],
-      [withFault('nothing'), /must return an object with maxMessageBytes and open/],
+      [withFault('nothing'), /must return an object with open\(\), and maxMessageBytes/],
     ] as const) {
       const listened = await refusal(scene.reactor.listen({ ...port, codec }));
       expect([listened.code, listened.cause instanceof Error]).to.deep.equal(['ERR_REACTOR_CODEC_FAILED', true]);
@@ -187,7 +187,19 @@ describe('a codec of the user', () => {
     }
   });
 
-  for (const fault of ['open', 'decode', 'encode', 'reject', 'stuck'] as const) {
+  const faults = [
+    'open',
+    'undefined',
+    'decode',
+    'encode',
+    'reject',
+    'stuck',
+    'write',
+    'incomplete',
+    'isWaiting',
+    'sharedEncoding',
+  ] as const;
+  for (const fault of faults) {
     it(`that fails in ${fault} ends its connection, and no other one`, async () => {
       const server = await scene.listen({ codec: withFault(fault) });
       const closed = once(server, 'disconnect');
@@ -197,16 +209,52 @@ describe('a codec of the user', () => {
       const other = await scene.connectRaw(healthy.address.port);
       const peer = await scene.connectRaw(server.address.port);
       const [connection] = (await connected) as [TcpConnection];
-      if (fault === 'encode' || fault === 'reject') connection.send('x');
+      if (fault === 'encode' || fault === 'reject' || fault === 'write') connection.send('x');
+      else if (fault === 'sharedEncoding') server.broadcast('x');
+      else if (fault === 'incomplete') peer.end();
       else peer.write(Buffer.from([1, 0x78]));
       const [, reason, { error }] = await closed;
       expect([reason, error.code]).to.deep.equal(['protocol-error', 'ERR_REACTOR_CODEC_FAILED']);
-      const text = fault === 'stuck' ? 'decode() returned before the end' : `${fault}: no`;
+      const texts: Partial<Record<typeof fault, string>> = {
+        stuck: 'decode() returned before the end',
+        undefined: 'open() must return an object',
+        write: 'write() takes a Uint8Array',
+      };
+      const text = texts[fault] ?? `${fault}: no`;
       expect(error.cause.message).to.include(text);
       other.count().write(Buffer.from([1, 0x79]));
       while (other.received < 4) await once(other.socket, 'data');
     });
   }
+
+  it('that fails in close, or never goes on, is let go of all the same', async () => {
+    for (const fault of ['close', 'never'] as const) {
+      const server = await scene.listen({ codec: withFault(fault) });
+      const connected = once(server, 'connection');
+      const peer = await scene.connectRaw(server.address.port);
+      peer.write(Buffer.from([1, 0x78]));
+      const [connection] = (await connected) as [TcpConnection];
+      const closed = once(connection, 'close');
+      connection.destroy();
+      expect((await closed)[0]).to.equal('local-destroy');
+      await server.close({ drainMs: 100 });
+    }
+  });
+
+  it('that takes long to load is under the timeout and the signal of connect()', async () => {
+    const raw = await scene.listenRaw();
+    const codec: CodecOption = { module: MODULE, options: { loadMs: 60_000 } };
+    const client = scene.client({ codec });
+    client.on('connection', () => {
+      throw new Error('It has connected');
+    });
+    const late = await refusal(client.connect({ host: HOST, port: raw.port, timeoutMs: 50 }));
+    expect(late.code).to.equal('ERR_REACTOR_CONNECT_TIMEOUT');
+    const abort = new AbortController();
+    const aborted = refusal(client.connect({ host: HOST, port: raw.port, signal: abort.signal }));
+    abort.abort();
+    expect((await aborted).code).to.equal('ERR_REACTOR_ABORTED');
+  });
 
   it('says what is missing when the peer ends inside a message', async () => {
     const server = await scene.listen({ codec: { module: MODULE } });

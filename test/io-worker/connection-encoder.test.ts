@@ -253,7 +253,7 @@ describe('ConnectionEncoder', () => {
     stage.send('four');
     expect(stage.own('pong')).to.equal(true);
     stage.sendPart(lane(), frame('five'), true);
-    stage.broadcast(new Broadcast(Buffer.from('everyone'), 1000));
+    stage.broadcast(new Broadcast(Buffer.from('everyone'), { maxMessageBytes: 1000 }));
     stage.encoder.notifyFlushed(asking);
     stage.encoder.finish();
     stage.flush();
@@ -480,7 +480,7 @@ describe('ConnectionEncoder', () => {
       three.codec.sharedEncoding = 'other';
       four.codec.sharedEncoding = undefined;
       for (const text of ['sync', 'async', 'long', 'none']) {
-        const broadcast = new Broadcast(Buffer.from(text), 1000);
+        const broadcast = new Broadcast(Buffer.from(text), { maxMessageBytes: 1000 });
         for (const stage of stages) stage.broadcast(broadcast);
         for (const stage of stages) stage.check();
       }
@@ -497,9 +497,9 @@ describe('ConnectionEncoder', () => {
 
     it('gives up one that is too long, or that the codec does not want, and keeps the connection', () => {
       const stage = new Stage();
-      stage.broadcast(new Broadcast(Buffer.alloc(11), 10));
-      stage.broadcast(new Broadcast(Buffer.from('throws'), 10));
-      stage.broadcast(new Broadcast(Buffer.from('fits'), 10));
+      stage.broadcast(new Broadcast(Buffer.alloc(11), { maxMessageBytes: 10 }));
+      stage.broadcast(new Broadcast(Buffer.from('throws'), { maxMessageBytes: 10 }));
+      stage.broadcast(new Broadcast(Buffer.from('fits'), { maxMessageBytes: 10 }));
       stage.flush();
       expect([stage.sent, stage.failure, stage.charged]).to.deep.equal(['<0:fits>', undefined, 0]);
     });
@@ -516,10 +516,10 @@ describe('ConnectionEncoder', () => {
         const [busy, gone] = [new Stage(), new Stage()];
         busy.send('a1');
         gone.send('a1');
-        const broadcast = new Broadcast(Buffer.from('rejects'), 10);
+        const broadcast = new Broadcast(Buffer.from('rejects'), { maxMessageBytes: 10 });
         busy.broadcast(broadcast);
         gone.broadcast(broadcast);
-        void new Broadcast(Buffer.from('rejects'), 10).encodedFor(new Stage().encoder);
+        void new Broadcast(Buffer.from('rejects'), { maxMessageBytes: 10 }).encodedFor(new Stage().encoder);
         gone.close();
         expect(busy.gate.count).to.equal(2);
         await busy.gate.open(1);
@@ -629,7 +629,7 @@ describe('ConnectionEncoder', () => {
             break;
           case 'broadcast':
             stage.codec.sharedEncoding = op.shared ? 'text' : undefined;
-            stage.broadcast(new Broadcast(Buffer.from(op.message), 100_000));
+            stage.broadcast(new Broadcast(Buffer.from(op.message), { maxMessageBytes: 100_000 }));
             expected += TextCodec.bytesOf(op.message, 0);
             break;
           case 'own':

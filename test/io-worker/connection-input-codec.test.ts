@@ -67,6 +67,8 @@ describe('ConnectionInput with a codec of any kind', () => {
       onIgnored: () => void told.push('ignored'),
       answerLane: (index: number): EventLane | undefined => lanes.get(index)?.asLane,
       onBadInput: (reason: string, error: ReactorError) => void told.push(`${reason} ${error.code}`),
+      hasAsked: () => true,
+      onAnswerBox: () => undefined,
       onOver: () => void told.push('over'),
       messagesDone: () => 0,
     };
@@ -334,10 +336,13 @@ describe('ConnectionInput with a codec of any kind', () => {
       makeWaiting();
       receive('aw');
       input.discard();
-      expect(codec.closes).to.equal(1);
       goOn();
       receive('b');
       expect(codec.given).to.deep.equal(['aw']);
+      // What has been sent is still to be encoded.
+      expect(codec.closes).to.equal(0);
+      input.closed(Buffer.from('why'));
+      expect(codec.closes).to.equal(1);
     });
 
     it('goes on for the next thread when the one before has died meanwhile', () => {

@@ -45,6 +45,8 @@ describe('ConnectionInput', () => {
       onIgnored: () => undefined,
       answerLane: () => undefined,
       onBadInput: (reason: string, error: ReactorError) => void told.push(`${reason} ${error.code}`),
+      hasAsked: () => true,
+      onAnswerBox: () => undefined,
       onOver: () => void told.push('over'),
       messagesDone: () => done,
     };
