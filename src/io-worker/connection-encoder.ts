@@ -229,7 +229,8 @@ export class ConnectionEncoder {
       this.#settle(charged, this.#written);
     };
     const promise = this.#codec?.encode(message, output, kind);
-    if (promise !== undefined) return promise.then(settle);
+    // A codec of the user's may give anything that has a then().
+    if (promise !== undefined) return Promise.resolve(promise).then(settle);
     settle();
   }
 

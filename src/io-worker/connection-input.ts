@@ -16,9 +16,10 @@ import {
   laneOfRequest,
 } from '../shared/frame-format.js';
 import { READ_BUFFER_BYTES } from '../shared/lane.js';
-import { ReactorError } from '../shared/reactor-error.js';
+import type { ReactorError } from '../shared/reactor-error.js';
 import { readU32 } from '../shared/shared-memory.js';
 import { type ConnectionCodec, STREAM_ABOVE_BYTES } from './codec.js';
+import { codecFailed } from './codec-failure.js';
 import type { EventLane } from './event-lane.js';
 import { EventOutbox, type OutboxOwner } from './event-outbox.js';
 import type { InflationBudget } from './inflation-budget.js';
@@ -582,7 +583,7 @@ export class ConnectionInput implements OutboxOwner {
       }
       return decoded;
     } catch (error) {
-      this.fail('protocol-error', new ReactorError('ERR_REACTOR_CODEC_FAILED', 'The codec failed', { cause: error }));
+      this.fail('protocol-error', codecFailed(error));
       return length;
     } finally {
       this.#decoding = false;

@@ -9,6 +9,7 @@ import { boardCounter } from '../shared/status-board.js';
 import { type Broadcast, EACH_FOR_ITSELF } from './broadcast.js';
 import type { CodecOutput, ConnectionCodec } from './codec.js';
 import { type ChannelOwner, ConnectionChannel } from './codec-channel.js';
+import { codecFailed } from './codec-failure.js';
 import { ConnectionEncoder, type EncoderOwner } from './connection-encoder.js';
 import { ConnectionInput, type InputOwner } from './connection-input.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
@@ -443,7 +444,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   }
 
   #codecFailed(cause: unknown): void {
-    this.#close('protocol-error', new ReactorError('ERR_REACTOR_CODEC_FAILED', 'The codec failed', { cause }));
+    this.#close('protocol-error', codecFailed(cause));
   }
 
   // ---- the output's ----

@@ -44,7 +44,7 @@ export function check<T>(call: string, options: unknown, checks: Checks<T>, pref
   }
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(checks, name)) {
-      const allowed = Object.keys(checks).join(', ');
+      const allowed = Object.keys(checks).join(', ') || 'none';
       const message = `${call}: there is no option '${prefix}${name}'; there are ${allowed}`;
       throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
     }
@@ -64,6 +64,8 @@ export function isPlainObject(value: unknown): value is object {
 }
 
 export function show(value: unknown): string {
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (value instanceof URL) return `the URL ${value.href}`;
   return inspect(value, { depth: 0, maxStringLength: 60 });
 }
 

@@ -250,11 +250,14 @@ export class CommandWriter {
   /**
    * The application has done with messages of a connection. What it has answered may still wait here, and would be lost with this
    * thread: only when it is in the ring do the messages count as done, and would not be handed to another thread.
+   * @param threw the handler of the last of them has thrown
    */
-  noteDone(slot: number, messages: number): void {
+  noteDone(slot: number, messages: number, threw: boolean): void {
     // It may be another thread's to count by now.
     if (this.#isRetired) return;
-    if (this.#waiting.length === 0) this.#table.noteDone(slot, messages);
+    // The next thread would meet the same message, and die of it, too: it counts, unless others in front of it do not yet.
+    const isFirst = threw && this.#done.every((done) => done.slot !== slot);
+    if (this.#waiting.length === 0 || isFirst) this.#table.noteDone(slot, messages);
     else this.#done.push({ slot, messages, after: this.#sequence });
   }
 

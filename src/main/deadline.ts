@@ -8,3 +8,16 @@ export async function withDeadline<T>(ms: number, run: (deadline: AbortSignal) =
     clearTimeout(timer);
   }
 }
+
+/** True if it is not settled after `ms`; otherwise it rejects as the promise does. */
+export async function isOverdue(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const overdue = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(true), ms);
+  });
+  try {
+    return await Promise.race([promise.then(() => false), overdue]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

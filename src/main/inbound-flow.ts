@@ -22,7 +22,8 @@ export interface FlowOwner {
   /** An iteration has taken a message. */
   onTaken(): void;
   /** The application has done with so many further messages, and with all in front of them. */
-  onMessagesDone(count: number): void;
+  /** @param threw the handler of the last of them has thrown */
+  onMessagesDone(count: number, threw: boolean): void;
   /** It has done with all messages that had to wait. */
   onSettled(): void;
 }
@@ -156,14 +157,14 @@ export class InboundFlow {
     this.#hasKept = true;
   }
 
-  /** The application has done with a message. */
-  messageDone(): void {
-    this.#messagesDone(1);
+  /** The application has done with a message. @param threw its handler has thrown */
+  messageDone(threw: boolean): void {
+    this.#messagesDone(1, threw);
   }
 
   /** The application has done with a request. */
-  requestDone(request: number): void {
-    if (request === this.#front + 1) this.#messagesDone(1);
+  requestDone(request: number, threw: boolean): void {
+    if (request === this.#front + 1) this.#messagesDone(1, threw);
     else this.#overtaken.add(request);
   }
 
@@ -172,11 +173,11 @@ export class InboundFlow {
     return [...this.#overtaken].map((request) => request - this.#front - 1);
   }
 
-  #messagesDone(count: number): void {
+  #messagesDone(count: number, threw = false): void {
     const before = this.#front;
     this.#front += count;
     while (this.#overtaken.delete(this.#front + 1)) this.#front++;
-    this.#owner.onMessagesDone(this.#front - before);
+    this.#owner.onMessagesDone(this.#front - before, threw);
     if (!this.#hasKept || !this.#queue.isEmpty || !this.#requests.isEmpty) return;
     this.#hasKept = false;
     this.#owner.onSettled();

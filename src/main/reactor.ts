@@ -6,7 +6,7 @@ import { DEFAULT_RING_BYTES, type LaneSizes } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
-import { withDeadline } from './deadline.js';
+import { isOverdue, withDeadline } from './deadline.js';
 import { Hosts } from './hosts.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
@@ -36,6 +36,9 @@ import { surfaceErrors } from './surface.js';
 import type { TcpClient } from './tcp-client.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TcpServer } from './tcp-server.js';
+
+/** How much longer than asked an io worker may take to answer that it has closed everything, before it is ended all the same. */
+const GRACE_MS = 1000;
 
 export interface Respawn {
   /** Which io worker: 0 if there is one. */
@@ -298,6 +301,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   destroy(): void {
     if (this.#ended) return;
     this.#closing ??= Promise.resolve();
+    this.#cut();
+  }
+
+  /** Also if the io worker does not answer: a codec of the user's may have it in a loop. */
+  #cut(): void {
     if (this.#supervisor !== undefined) this.#registry.end('closed');
     void this.#supervisor?.stop();
     this.#end('reactor-close');
@@ -324,7 +332,10 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     if (this.#ended) return;
     await this.#hold(() =>
       withDeadline(timeoutMs, async (deadline) => {
-        await this.#links.callAll('close', timeoutMs);
+        if (await isOverdue(this.#links.callAll('close', timeoutMs), timeoutMs + GRACE_MS)) {
+          this.#cut();
+          return;
+        }
         // The last events are in the rings by now; they come before the end.
         await this.#links.caughtUp();
         await this.#hosts.finish(deadline);

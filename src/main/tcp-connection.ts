@@ -31,7 +31,7 @@ const FRESH: MessageInfo = Object.freeze({ redelivered: false });
 const REDELIVERED: MessageInfo = Object.freeze({ redelivered: true });
 
 /** So long the end of a connection waits for requests to be answered: a handler may have forgotten one. */
-const UNANSWERED_MS = 30_000;
+const UNANSWERED_MS = 5000;
 
 /** Reasons that end an iteration quietly: one of the two sides meant it. */
 const ORDERLY: ReadonlySet<CloseReason> = new Set([
@@ -491,17 +491,19 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     const { activity } = this.#context;
     const duplex = this.#duplex;
     activity.handlers++;
+    let threw = true;
     try {
-      if (duplex === undefined) this.#host?.onMessage(this, message, info);
-      else duplex.receive(message);
-    } finally {
       try {
-        if (duplex === undefined) this.emit('message', message, info);
+        if (duplex === undefined) this.#host?.onMessage(this, message, info);
+        else duplex.receive(message);
       } finally {
-        activity.handlers--;
-        // Also if a handler throws: the next thread would meet the same message. Not if the thread is terminated in it.
-        this.#flow.messageDone();
+        if (duplex === undefined) this.emit('message', message, info);
       }
+      threw = false;
+    } finally {
+      activity.handlers--;
+      // Also if a handler throws: the next thread would meet the same message. Not if the thread is terminated in it.
+      this.#flow.messageDone(threw);
     }
   }
 
@@ -530,7 +532,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     } finally {
       activity.handlers--;
       if (threw && !reply.isAnswered) reply.fail('The handler of the request failed');
-      this.#flow.requestDone(number);
+      this.#flow.requestDone(number, threw);
     }
   }
 
@@ -556,8 +558,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   };
 
   /** @internal */
-  onMessagesDone(count: number): void {
-    if (this.#receives && !this.#closeEmitted) this.#context.commands.noteDone(this.slot, count);
+  onMessagesDone(count: number, threw: boolean): void {
+    if (this.#receives && !this.#closeEmitted) this.#context.commands.noteDone(this.slot, count, threw);
   }
 
   /** @internal */

@@ -148,8 +148,14 @@ function checkUsable(call: string, options: TlsCredentials, path: string): void 
     for (const ca of [options.ca ?? []].flat()) new X509Certificate(ca as TlsBytes);
     makeSecureContext(options);
   } catch (error) {
-    throw invalid(`${call}: option '${path}' cannot be used: ${tlsReasonOf(error)}`, error);
+    const hint = looksLikeFiles(options) ? ' (it takes what is in the files, not their names)' : '';
+    throw invalid(`${call}: option '${path}' cannot be used: ${tlsReasonOf(error)}${hint}`, error);
   }
+}
+
+/** The most common mistake: `cert: 'cert.pem'`. */
+function looksLikeFiles({ cert, key, ca }: TlsCredentials & { readonly ca?: unknown }): boolean {
+  return [cert, key, ca].flat().some((value) => typeof value === 'string' && !value.includes('-----BEGIN'));
 }
 
 function canIdentify({ cert, pfx }: TlsCredentials): boolean {

@@ -198,6 +198,10 @@ describe('a codec of the user', () => {
     'incomplete',
     'isWaiting',
     'sharedEncoding',
+    'range',
+    'parts',
+    'reason',
+    'deaf',
   ] as const;
   for (const fault of faults) {
     it(`that fails in ${fault} ends its connection, and no other one`, async () => {
@@ -219,6 +223,10 @@ describe('a codec of the user', () => {
         stuck: 'decode() returned before the end',
         undefined: 'open() must return an object',
         write: 'write() takes a Uint8Array',
+        range: 'message() of [',
+        parts: 'part() of 2 bytes, 0 are missing',
+        reason: 'fail() takes one of closeReasons',
+        deaf: 'the codec went on all the same',
       };
       const text = texts[fault] ?? `${fault}: no`;
       expect(error.cause.message).to.include(text);

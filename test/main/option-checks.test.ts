@@ -25,6 +25,12 @@ interface OptionCase {
   readonly allowed: string;
 }
 
+/** As errors show what was given. */
+function shown(value: unknown): string {
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  return value instanceof URL ? `the URL ${value.href}` : inspect(value, { depth: 0, maxStringLength: 60 });
+}
+
 function integer(min: number, max: number): OptionCase {
   const bad = [
     min - 1,
@@ -465,7 +471,7 @@ describe('The forms of option codec', () => {
           for (const value of good) listen({ ...base, [option]: value });
           for (const value of bad) {
             expect(refusal(() => listen({ ...base, [option]: value }))).to.equal(
-              `listen(): option 'codec.${option}' must be ${allowed}, got ${inspect(value, { depth: 0 })}`,
+              `listen(): option 'codec.${option}' must be ${allowed}, got ${shown(value)}`,
             );
           }
         });
@@ -476,7 +482,7 @@ describe('The forms of option codec', () => {
         for (const unknown of ['nonsense', 'toString', 'limit']) {
           const [problem, list] = refusal(() => listen({ ...base, [unknown]: 1 })).split('; there are ');
           expect(problem).to.equal(`listen(): there is no option 'codec.${unknown}'`);
-          expect(list?.split(', ').sort()).to.deep.equal(names.length === 0 ? [''] : names.toSorted());
+          expect(list?.split(', ').sort()).to.deep.equal(names.length === 0 ? ['none'] : names.toSorted());
         }
       });
     });
@@ -525,7 +531,7 @@ describe('Option compression', () => {
       }
       for (const value of bad) {
         expect(refusal(() => checkClient({ compression: { [option]: value } as CompressionOptions }))).to.equal(
-          `client(): option 'compression.${option}' must be ${allowed}, got ${inspect(value, { depth: 0, maxStringLength: 60 })}`,
+          `client(): option 'compression.${option}' must be ${allowed}, got ${shown(value)}`,
         );
       }
     });
