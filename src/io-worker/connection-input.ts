@@ -159,6 +159,11 @@ export class ConnectionInput implements OutboxOwner {
     return (this.#outboxes[0] as EventOutbox).lane.inflation;
   }
 
+  /** In the middle of a long message, with enough of it in the ring. */
+  get isAheadOfItself(): boolean {
+    return this.#partsLeft > 0 && this.#outboxes.some(({ lane }) => lane.isFullOfParts);
+  }
+
   /** A lane is not crowded any more. */
   eased(): void {
     this.#pump();

@@ -18,6 +18,9 @@ import { type KeptInput, LaneTrail } from './lane-trail.js';
 const MAX_BLOCKED = 128;
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
+/** A long message is not read on while so much waits in the ring. */
+const MAX_PART_BYTES = 256 * 1024;
+
 /** So often, in records, the io worker looks how far the thread has come, if nothing else makes it look. */
 const TRAIL_LOOK = 256;
 
@@ -202,6 +205,11 @@ export class EventLane {
   /** Called when commands have been consumed: the app thread may wait for the space. */
   ringIfSpaceWanted(): void {
     if (this.commands.spaceWanted()) this.#doorbell.ring();
+  }
+
+  /** Long messages have as much of the ring as they should while others use it, too: short ones wait behind them. */
+  get isFullOfParts(): boolean {
+    return this.#events.usedBytes() > MAX_PART_BYTES && this.connections > 1;
   }
 
   /** Has input kept that the thread has taken out of the ring and not done with. */

@@ -24,6 +24,10 @@ const NOTHING: Buffer = Buffer.alloc(0);
 /** The peer, or the network, has ended it. */
 const PEER_REASONS: ReadonlySet<CloseReason> = new Set(['peer-end', 'peer-reset', 'local-shutdown', 'tls-error']);
 
+/** When a thread that catches up is looked at again. */
+const MIN_SLOW_READ_MS = 1;
+const MAX_SLOW_READ_MS = 32;
+
 /** Why a socket is not read. */
 const pauseReason = {
   /** pause() */
@@ -32,6 +36,8 @@ const pauseReason = {
   BLOCKED: 2,
   /** Too many others of its lane are blocked. */
   WITH_LANE: 4,
+  /** A long message has enough of the ring for now. */
+  AHEAD: 8,
 } as const;
 
 /**
@@ -71,6 +77,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   /** Why threads that have handled everything would shut it down. */
   #doneReason: CloseReason | undefined;
   #shutdownTimer: NodeJS.Timeout | undefined;
+  #slowReadTimer: NodeJS.Timeout | undefined;
   #closePayload: Buffer = NOTHING;
   readonly #whenClosed: (() => void)[] = [];
 
@@ -354,6 +361,20 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
     this.input.received(bytes, length);
+    if (this.input.isAheadOfItself) this.#readSlowly(MIN_SLOW_READ_MS);
+  }
+
+  /**
+   * Lets the thread catch up, so that the short messages of others do not wait behind a ring full of this one. The ring's own wake-up
+   * is for those who cannot go on at all; here it is looked at again after a while.
+   */
+  #readSlowly(afterMs: number): void {
+    this.#setPause(pauseReason.AHEAD, true);
+    clearTimeout(this.#slowReadTimer);
+    this.#slowReadTimer = setTimeout(() => {
+      if (this.input.isAheadOfItself) this.#readSlowly(Math.min(2 * afterMs, MAX_SLOW_READ_MS));
+      else this.#setPause(pauseReason.AHEAD, false);
+    }, afterMs);
   }
 
   onWritten(): void {
@@ -518,6 +539,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#shutdownTimer);
+    clearTimeout(this.#slowReadTimer);
     const { table } = this.#loop;
     this.#output.settle();
     // First the state, then what is buffered: a sender adds first and then looks at the state.
