@@ -71,7 +71,7 @@ export interface CodecOutput {
 export interface CodecChannel {
   readonly role: 'server' | 'client';
   readonly addresses: ConnectionAddresses;
-  /** False while the socket is not read, because the application does not take more: that the peer is silent means nothing then. */
+  /** False while the socket is not read, because the application does not take more, or the connection is closed: that the peer is silent means nothing then. */
   readonly isReading: boolean;
 
   // ---- from decode. Methods that return false have taken nothing: return the position in front of it from `decode`.

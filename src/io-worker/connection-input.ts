@@ -166,7 +166,7 @@ export class ConnectionInput implements OutboxOwner {
 
   /** A lane is not crowded any more. */
   eased(): void {
-    this.#pump();
+    if (this.#blocked || this.#resumed || this.#tail !== 0) this.#pump();
   }
 
   isOn(lane: EventLane): boolean {
@@ -393,8 +393,6 @@ export class ConnectionInput implements OutboxOwner {
 
   /** What is left undecoded is dropped. */
   fail(reason: CloseReason, error: ReactorError): void {
-    // It has ended meanwhile, and has messages left to be taken.
-    if (reason === 'heartbeat-timeout' && ((this.#tail | this.#told) & tailEvent.CLOSE) !== 0) return;
     this.#flushBatch();
     this.#failed = true;
     this.#drop();

@@ -1,5 +1,6 @@
 import { ReactorError } from '../shared/reactor-error.js';
 import type { CodecChannel, ConnectionCodec } from './codec.js';
+import { PartialFrame } from './partial-frame.js';
 
 export interface DecodeFramesOptions {
   /** The longest frame. A peer that sends a longer one is closed with 'frame-too-large'. */
@@ -31,11 +32,10 @@ export function decodeFrames(
 class FramesDecoder {
   readonly #channel: CodecChannel;
   readonly #options: DecodeFramesOptions;
-  /** The start of a frame that is not whole: `#partial[0, #have)`. */
-  #partial: Buffer = Buffer.alloc(0);
-  #have = 0;
-  /** Until there is so much of it there is nothing new to find out. */
-  #needed = 0;
+  /** The start of a frame that is not whole. */
+  readonly #partial = new PartialFrame();
+  /** What it will have; undefined as long as that cannot be told. */
+  #length: number | undefined;
   #failed = false;
 
   constructor(channel: CodecChannel, options: DecodeFramesOptions) {
@@ -45,36 +45,35 @@ class FramesDecoder {
 
   decode(bytes: Uint8Array, start: number, end: number): number {
     let at = start;
-    while (this.#have > 0 && !this.#failed) {
-      const before = this.#have;
+    while (this.#partial.length > 0 && !this.#failed) {
+      const before = this.#partial.length;
       // Enough to find out, or for the whole frame; not all there is, which would be copied for nothing.
-      const wanted = Math.max(this.#needed, Math.min(2 * before, this.#options.maxBytes)) - before;
+      const wanted = (this.#length ?? Math.min(2 * before, this.#options.maxBytes)) - before;
       const until = Math.min(end, at + Math.max(wanted, 1));
-      this.#append(bytes, at, until);
-      if (this.#have < this.#needed) return end;
-      const length = this.#lengthOf(this.#partial.subarray(0, this.#have));
-      if (length === undefined || length > this.#have) {
+      this.#partial.append(bytes, at, until, this.#length ?? this.#options.maxBytes);
+      if (this.#length !== undefined && this.#partial.length < this.#length) return end;
+      const whole = asBuffer(this.#partial.bytes).subarray(0, this.#partial.length);
+      const length = this.#lengthOf(whole);
+      if (length === undefined || length > this.#partial.length) {
         at = until;
         if (at === end) return end;
         continue;
       }
       // What was appended beyond its end is still in `bytes`.
-      const frame = this.#partial.subarray(0, length);
       if (this.#failed) return end;
-      if (!this.#give(frame)) {
-        this.#have = before;
+      if (!this.#give(whole.subarray(0, length))) {
+        this.#partial.shorten(before);
         return at;
       }
       at += length - before;
-      this.#partial = Buffer.alloc(0);
-      this.#have = 0;
-      this.#needed = 0;
+      this.#partial.clear();
+      this.#length = undefined;
     }
-    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const view = asBuffer(bytes);
     while (at < end && !this.#failed) {
       const length = this.#lengthOf(view.subarray(at, end));
       if (length === undefined || length > end - at) {
-        this.#append(bytes, at, end);
+        this.#partial.append(bytes, at, end, length ?? this.#options.maxBytes);
         return end;
       }
       if (this.#failed || !this.#give(view.subarray(at, at + length))) return at;
@@ -84,10 +83,10 @@ class FramesDecoder {
   }
 
   incomplete(): string | undefined {
-    return this.#have === 0 ? undefined : `only ${this.#have} bytes of a frame came`;
+    return this.#partial.length === 0 ? undefined : `only ${this.#partial.length} bytes of a frame came`;
   }
 
-  /** Sets `#needed`, too, and fails if the frame is too long. */
+  /** Sets `#length`, too, and fails if the frame is too long. */
   #lengthOf(bytes: Buffer): number | undefined {
     const { maxBytes } = this.#options;
     const length = this.#options.frameLength(bytes);
@@ -100,7 +99,7 @@ class FramesDecoder {
       const message = `The peer sent a frame of ${what} bytes, the most is ${maxBytes}`;
       this.#channel.fail('frame-too-large', new ReactorError('ERR_REACTOR_FRAME_TOO_LARGE', message));
     }
-    this.#needed = length ?? bytes.length + 1;
+    this.#length = length;
     return length;
   }
 
@@ -108,15 +107,8 @@ class FramesDecoder {
     const message = this.#options.message?.(frame) ?? frame;
     return this.#channel.message(message, 0, message.length);
   }
+}
 
-  #append(bytes: Uint8Array, start: number, end: number): void {
-    const needed = this.#have + end - start;
-    if (needed > this.#partial.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(2 * needed, this.#needed)));
-      grown.set(this.#partial.subarray(0, this.#have));
-      this.#partial = grown;
-    }
-    this.#partial.set(bytes.subarray(start, end), this.#have);
-    this.#have = needed;
-  }
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

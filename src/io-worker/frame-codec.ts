@@ -24,16 +24,13 @@ import type { Codec, CodecOutput, ConnectionCodec } from './codec.js';
 import type { ConnectionChannel } from './codec-channel.js';
 import { ASYNC_ABOVE_BYTES, type Compression } from './compression.js';
 import type { InflationBudget } from './inflation-budget.js';
+import { PartialFrame } from './partial-frame.js';
 
 /** A data frame up to this length is put together here; a longer one goes on piece by piece, as it arrives. */
 const ASSEMBLE_LIMIT = READ_BUFFER_BYTES;
 
-const FIRST_PARTIAL_BYTES = 512;
-
 /** Decompressed in one go; then other connections have their turn. */
 const MAX_INFLATED_AT_ONCE = 256 * 1024;
-
-const EMPTY = new Uint8Array(0);
 
 /** Codec 'frame': frame-format.ts has the picture. */
 export class FrameCodec implements Codec {
@@ -116,8 +113,7 @@ export class FrameConnection implements ConnectionCodec {
   #charged: { readonly budget: InflationBudget; readonly bytes: number } | undefined;
   #closed = false;
   #state: State = state.FRAME;
-  #partial: Uint8Array = EMPTY;
-  #have = 0;
+  readonly #partial = new PartialFrame();
   #remaining = 0;
   #greeted = false;
   #failed = false;
@@ -195,7 +191,7 @@ export class FrameConnection implements ConnectionCodec {
       case state.SKIP:
         return `${this.#remaining} bytes of a frame are missing`;
       default:
-        return `only ${this.#have} bytes of a frame came`;
+        return `only ${this.#partial.length} bytes of a frame came`;
     }
   }
 
@@ -312,14 +308,14 @@ export class FrameConnection implements ConnectionCodec {
     } else if (length <= ASYNC_ABOVE_BYTES) {
       // Others first: one read may hold hundreds of messages, each of which becomes 255 times as long.
       const kept = Buffer.from(block);
-      setImmediate(() => this.#noteInflated(compression.decompress(kept, length)));
+      setImmediate(() => this.#closed || this.#noteInflated(compression.decompress(kept, length)));
     } else {
       // What is gathered in `#partial` is nobody else's; the read buffer is read into again.
-      const kept = bytes === this.#partial ? block : Buffer.from(block);
+      const kept = bytes === this.#partial.bytes ? block : Buffer.from(block);
       const budget = this.#sink.inflationBudget;
       budget.take(length, () => {
         this.#charged = { budget, bytes: length };
-        if (this.#closed) this.close();
+        if (this.#closed) this.#giveBack();
         else void compression.decompressLong(kept, length).then((outcome) => this.#noteInflated(outcome));
       });
     }
@@ -400,35 +396,35 @@ export class FrameConnection implements ConnectionCodec {
   /** Adds to `#partial` what its frame still needs. */
   #fill(bytes: Uint8Array, start: number, end: number): number {
     let position = start;
-    while (position < end && this.#have < FRAME_HEADER_BYTES) {
-      this.#append(bytes, position, ++position);
-      if (!this.#checkHeader(this.#partial, 0, this.#have)) return end;
+    while (position < end && this.#partial.length < FRAME_HEADER_BYTES) {
+      this.#partial.append(bytes, position, ++position, FRAME_HEADER_BYTES);
+      if (!this.#checkHeader(this.#partial.bytes, 0, this.#partial.length)) return end;
     }
-    if (this.#have < FRAME_HEADER_BYTES) return position;
+    if (this.#partial.length < FRAME_HEADER_BYTES) return position;
 
-    const kind = this.#partial[frameOffset.KIND] as number;
-    const total = FRAME_LENGTH_BYTES + readU32(this.#partial, 0);
-    if (this.#isStreamed(kind, this.#partial[frameOffset.FLAGS] as number, total)) {
+    const kind = this.#partial.bytes[frameOffset.KIND] as number;
+    const total = FRAME_LENGTH_BYTES + readU32(this.#partial.bytes, 0);
+    if (this.#isStreamed(kind, this.#partial.bytes[frameOffset.FLAGS] as number, total)) {
       // Only the header is stored, with the id if there is one: the rest goes on as it comes.
-      const until = Math.min(end, position + headerBytes(kind) - this.#have);
-      this.#append(bytes, position, until);
-      if (this.#have < headerBytes(kind)) return until;
-      const first = this.#partial;
-      if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, first, FRAME_HEADER_BYTES, this.#have, kind)) return until;
-      this.#remaining = total - this.#have;
-      this.#dropPartial();
+      const until = Math.min(end, position + headerBytes(kind) - this.#partial.length);
+      this.#partial.append(bytes, position, until, headerBytes(kind));
+      if (this.#partial.length < headerBytes(kind)) return until;
+      const { bytes: first, length: have } = this.#partial;
+      if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, first, FRAME_HEADER_BYTES, have, kind)) return until;
+      this.#remaining = total - have;
+      this.#partial.clear();
       this.#state = state.STREAM;
       return until;
     }
     if (!isMessage(kind) && !isControl(kind)) {
       this.#sink.ignored();
-      const start = position - this.#have;
-      this.#dropPartial();
+      const start = position - this.#partial.length;
+      this.#partial.clear();
       return this.#begin(state.SKIP, total, start, Math.min(end, start + total));
     }
-    const until = Math.min(end, position + total - this.#have);
-    this.#append(bytes, position, until, total);
-    if (this.#have === total) {
+    const until = Math.min(end, position + total - this.#partial.length);
+    this.#partial.append(bytes, position, until, total);
+    if (this.#partial.length === total) {
       this.#state = state.READY;
       this.#deliverPartial();
     }
@@ -436,36 +432,17 @@ export class FrameConnection implements ConnectionCodec {
   }
 
   #deliverPartial(): boolean {
-    const whole = this.#partial;
-    const length = this.#have;
-    if (!this.#deliver(whole, 0, length)) return false;
-    this.#dropPartial();
+    if (!this.#deliver(this.#partial.bytes, 0, this.#partial.length)) return false;
+    this.#partial.clear();
     if (this.#state === state.READY) this.#state = state.FRAME;
     return true;
   }
 
   #keep(bytes: Uint8Array, start: number, end: number): number {
     const total = end - start < FRAME_LENGTH_BYTES ? FRAME_HEADER_BYTES : FRAME_LENGTH_BYTES + readU32(bytes, start);
-    this.#append(bytes, start, end, total);
+    this.#partial.append(bytes, start, end, total);
     this.#state = state.PARTIAL;
     return end;
-  }
-
-  /** @param total what the whole frame will take: the buffer never grows beyond it */
-  #append(bytes: Uint8Array, start: number, end: number, total = FRAME_HEADER_BYTES): void {
-    const needed = this.#have + end - start;
-    if (needed > this.#partial.length) {
-      const grown = new Uint8Array(Math.max(needed, Math.min(total, Math.max(2 * needed, FIRST_PARTIAL_BYTES))));
-      grown.set(this.#partial.subarray(0, this.#have));
-      this.#partial = grown;
-    }
-    this.#partial.set(bytes.subarray(start, end), this.#have);
-    this.#have = needed;
-  }
-
-  #dropPartial(): void {
-    this.#partial = EMPTY;
-    this.#have = 0;
   }
 
   /** The frame of `total` bytes at `start` is begun, up to `until`. */

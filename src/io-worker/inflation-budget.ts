@@ -14,6 +14,7 @@ interface Turn {
 export class InflationBudget {
   #bytes = 0;
   #waiting: Turn[] = [];
+  #isServing = false;
 
   /** Calls `start`, now or when it is its turn. From then on the bytes count, until they are given back. */
   take(bytes: number, start: () => void): void {
@@ -25,11 +26,15 @@ export class InflationBudget {
 
   give(bytes: number): void {
     this.#bytes -= bytes;
+    // Who has closed meanwhile gives back at once: the call that is under way goes on with the next.
+    if (this.#isServing) return;
+    this.#isServing = true;
     for (let next = this.#waiting[0]; next !== undefined && this.#hasRoom(next.bytes); next = this.#waiting[0]) {
       this.#waiting.shift();
       this.#bytes += next.bytes;
       next.start();
     }
+    this.#isServing = false;
   }
 
   #hasRoom(bytes: number): boolean {

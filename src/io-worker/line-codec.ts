@@ -1,6 +1,6 @@
 import type { LineSettings } from '../shared/codec-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import { type Codec, type CodecChannel, type CodecOutput, type ConnectionCodec, STREAM_ABOVE_BYTES } from './codec.js';
+import type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './codec.js';
 import { PartialFrame } from './partial-frame.js';
 
 /** How far a delimiter is looked for byte by byte: for short lines that is cheaper than a call of indexOf for each. */
@@ -74,10 +74,7 @@ class LineConnection implements ConnectionCodec {
         this.#failTooLarge();
         return end;
       }
-      if (found - position > STREAM_ABOVE_BYTES) {
-        this.#partial.append(input, position, found, found - position);
-        if (!this.#deliverPartial()) return found + delimiterBytes;
-      } else if (!this.#channel.message(bytes, position, found)) return position;
+      if (!this.#channel.message(bytes, position, found)) return position;
       position = found + delimiterBytes;
     }
     return end;

@@ -21,8 +21,8 @@ import { isTlsError, tlsError } from './tls-error.js';
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** The peer, or the network, has ended it. */
-const PEER_REASONS: ReadonlySet<CloseReason> = new Set(['peer-end', 'peer-reset', 'local-shutdown', 'tls-error']);
+/** Nobody on this side has cut it: what the peer has sent comes first. */
+const UNCUT_REASONS: ReadonlySet<CloseReason> = new Set(['peer-end', 'peer-reset', 'local-shutdown', 'tls-error']);
 
 /** When a thread that catches up is looked at again. */
 const MIN_SLOW_READ_MS = 1;
@@ -131,7 +131,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   }
 
   get isReading(): boolean {
-    return this.#pauses === 0;
+    return !this.#closed && this.#pauses === 0;
   }
 
   get role(): 'server' | 'client' {
@@ -561,8 +561,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
       this.#watchers.delete(lane);
       if (!this.input.isOn(lane)) this.#tellOfClose(lane);
     }
-    // What the peer has sent comes in front of its end; who cuts it himself waits for nothing.
-    this.input.closed(this.#closePayload, PEER_REASONS.has(reason));
+    this.input.closed(this.#closePayload, UNCUT_REASONS.has(reason));
     for (const resolve of this.#whenClosed) resolve();
   }
 }
