@@ -6,6 +6,7 @@ import { ReactorError } from '../shared/reactor-error.js';
 import type { CloseDetail } from './connection-events.js';
 import type { DuplexOptions } from './options.js';
 import type { TcpConnection } from './tcp-connection.js';
+import type { Waiter } from './waiters.js';
 
 /** What is sent at a time: a record of any ring holds it, so that its first bytes leave before the last ones have come. */
 const PIECE_BYTES = 64 * 1024;
@@ -16,6 +17,8 @@ export interface DuplexConnection {
   readonly highWaterMark: number;
   readonly overflowLimit: number;
   readonly allowHalfOpen: boolean;
+  /** Tells when all that has been sent is with the kernel, or that the connection is closed. */
+  whenFlushed(waiter: Waiter<void>): void;
   /** Ends this side, behind what was sent. */
   shutdown(reason: CloseReason): void;
   /** Whether the connection is one of those that keep the thread alive. */
@@ -169,14 +172,11 @@ export class ConnectionDuplex extends Duplex {
     if (this.#over) this.#finish();
     if (connection.state === 'closed') return;
     // 'finish' says that everything is with the kernel: what comes behind it may destroy the connection.
-    const flushed = connection.bufferedAmount === 0 ? undefined : connection.flush();
+    const isFlushed = connection.bufferedAmount === 0;
+    // Not by a promise: the peer's end, which may be next in the ring, would overtake 'finish'.
+    if (!isFlushed) this.#of.whenFlushed({ resolve: () => this.#finish(), reject: () => undefined });
     this.#of.shutdown(this.#ended && !this.allowHalfOpen ? 'peer-end' : 'local-shutdown');
-    if (flushed === undefined) this.#finish();
-    else
-      flushed.then(
-        () => this.#finish(),
-        () => undefined,
-      );
+    if (isFlushed) this.#finish();
   }
 
   override _destroy(error: Error | null, done: Done): void {

@@ -4,7 +4,7 @@ import { REQUEST_ID_BYTES } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { DATA_HEADER, headerWithId, type MessageHeader, NO_HEADER } from './command-writer.js';
 import type { ConnectionContext } from './connection-host.js';
-import { Waiters } from './waiters.js';
+import { type Waiter, Waiters } from './waiters.js';
 
 /** What has become of a message. */
 export const sendOutcome = { SENT: 0, SENT_ABOVE_HIGH_WATER: 1, NOT_OPEN: 2, OVERFLOW: 3 } as const;
@@ -122,10 +122,19 @@ export class SendPath {
 
   /** Resolves when all that has been sent is with the kernel. */
   flushed(signal: AbortSignal | undefined): Promise<void> {
+    return this.#waitersForFlush().wait(signal);
+  }
+
+  /** The same for one that is to be called in order with the events of the connection. */
+  whenFlushed(waiter: Waiter<void>): void {
+    this.#waitersForFlush().add(waiter);
+  }
+
+  #waitersForFlush(): Waiters<void> {
     this.#onWait();
-    if (this.#flushAsked) return this.#nextFlushWaiters.wait(signal);
+    if (this.#flushAsked) return this.#nextFlushWaiters;
     this.#askForFlush();
-    return this.#flushWaiters.wait(signal);
+    return this.#flushWaiters;
   }
 
   /** Resolves with true at the low-water mark, with false when the path is stopped. */

@@ -352,6 +352,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
         highWaterMark: table.highWater(this.slot),
         overflowLimit: table.overflowLimit(this.slot),
         allowHalfOpen: this.#halfOpen,
+        whenFlushed: (waiter) => this.#sending.whenFlushed(waiter),
         shutdown: (reason) => this.#shutdown(reason),
         setRef: (referenced) => this.#context.setRef(this, referenced),
       },

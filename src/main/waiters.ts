@@ -1,17 +1,22 @@
 import { setMaxListeners } from 'node:events';
 import { ReactorError } from '../shared/reactor-error.js';
 
-interface Waiter<T> {
+export interface Waiter<T> {
   readonly resolve: (value: T) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** Promises that wait for the same thing, each of which can be aborted. */
+/** Those who wait for the same thing: mostly promises, each of which can be aborted. */
 export class Waiters<T> {
   #waiters = new Set<Waiter<T>>();
 
   get isEmpty(): boolean {
     return this.#waiters.size === 0;
+  }
+
+  /** One that is called at once, not in a microtask: in order with what else is being told. */
+  add(waiter: Waiter<T>): void {
+    this.#waiters.add(waiter);
   }
 
   /** Rejects with ERR_REACTOR_ABORTED when the signal is, or has been, aborted. */

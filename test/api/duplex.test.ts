@@ -13,6 +13,12 @@ import type { HttpThreadData } from '../fixtures/thread-http.js';
 
 const MIB = 1024 * 1024;
 
+/** A peer in a thread of its own: reads to the end, then ends. */
+const READER = `
+const { workerData: port } = require('node:worker_threads');
+require('node:net').connect(port, '127.0.0.1').resume();
+`;
+
 /** What a stream tells of its end: 'end', 'finish', 'error CODE', 'close'. */
 function ending(stream: ConnectionDuplex): Log<string> {
   const log = new Log<string>();
@@ -119,6 +125,21 @@ for (const { name, options } of readModes) {
       expect((await readAll(stream)).toString()).to.equal('all there is');
       await log.reaches(3);
       expect(log.entries).to.deep.equal(['end', 'finish', 'close']);
+    });
+
+    it("emits 'finish' in front of the end that answers it, also if this thread hears of both at once", async () => {
+      const server = await stage.listen({ codec: 'raw' });
+      const accepted = nextConnection(server);
+      const peer = new Worker(READER, { eval: true, workerData: server.address.port });
+      const exited = next(peer, 'exit');
+      const connection = await accepted;
+      const stream = connection.toDuplex().resume();
+      const log = ending(stream);
+      stream.end(pattern(60_000));
+      // Blocked until it is all over.
+      while (connection.state !== 'closed');
+      expect(await log.reaches(3)).to.deep.equal(['finish', 'end', 'close']);
+      await exited;
     });
 
     it('fails at once when it is made of a connection that has broken', async () => {
