@@ -19,6 +19,7 @@ import type { Ledger } from '../shared/ledger.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
+import { SpareBuffers } from './spare-buffers.js';
 
 /** A command that did not fit into the ring. */
 interface Waiting {
@@ -30,6 +31,8 @@ interface Waiting {
   done: number;
   /** It is the rest of a message whose first pieces are in the ring. */
   readonly isRest: boolean;
+  /** What the payload lies in, if it is to be used again. */
+  readonly spare: Buffer | undefined;
   readonly sequence: number;
 }
 
@@ -83,6 +86,7 @@ export class CommandWriter {
   #isRetired = false;
   #sequence = 0;
   #done: Done[] = [];
+  readonly #spares = new SpareBuffers();
 
   /**
    * @param onWaiting called when a command has to wait: from then on `retry` must be called until it has gone
@@ -182,10 +186,11 @@ export class CommandWriter {
     }
     if (done > 0) this.#doorbell.ring();
     if (done === bytes) return buffered;
-    const rest = Buffer.allocUnsafeSlow(bytes - done);
+    const spare = this.#spares.take(bytes - done);
+    const rest = spare.subarray(0, bytes - done);
     if (done === 0) writeHeader(rest, bytes - header.bytes, header);
     rest.set(done === 0 ? body : body.subarray(done - header.bytes), done === 0 ? header.bytes : 0);
-    this.#enqueue(commandKind.SEND, slot, generation, rest, done > 0);
+    this.#enqueue(commandKind.SEND, slot, generation, rest, done > 0, spare);
     return buffered;
   }
 
@@ -287,7 +292,10 @@ export class CommandWriter {
       if (!finished) break;
       count++;
     }
-    for (const { slot } of this.#waiting.splice(0, count)) this.#countWaiting(slot, -1);
+    for (const { slot, spare } of this.#waiting.splice(0, count)) {
+      this.#countWaiting(slot, -1);
+      if (spare !== undefined) this.#spares.giveBack(spare);
+    }
     if (this.#waiting.length === 0 && moved) this.#ring.spaceFound();
     if (moved) this.#doorbell.ring();
     this.#noteQueue();
@@ -320,6 +328,7 @@ export class CommandWriter {
       this.#countWaiting(slot, -1);
       const left = waiting.payload.length - waiting.done;
       this.queuedBytes -= left;
+      if (waiting.spare !== undefined) this.#spares.giveBack(waiting.spare);
       if (waiting.kind === commandKind.SEND) {
         this.#ledger.giveBack(slot, this.#table.credit(slot, generation), left);
       }
@@ -360,7 +369,14 @@ export class CommandWriter {
     this.#doorbell.ring();
   }
 
-  #enqueue(kind: CommandKind, slot: number, generation: number, payload: Uint8Array, isRest = false): void {
+  #enqueue(
+    kind: CommandKind,
+    slot: number,
+    generation: number,
+    payload: Uint8Array,
+    isRest = false,
+    spare?: Buffer,
+  ): void {
     // The last word on reading counts: a loop of pause() and resume() must not fill memory.
     if (isAboutReading(kind) && this.#waitingOf.has(slot)) {
       this.#waiting = this.#waiting.filter((of) => {
@@ -369,7 +385,7 @@ export class CommandWriter {
         return false;
       });
     }
-    this.#waiting.push({ kind, slot, generation, payload, done: 0, isRest, sequence: ++this.#sequence });
+    this.#waiting.push({ kind, slot, generation, payload, done: 0, isRest, spare, sequence: ++this.#sequence });
     this.#countWaiting(slot, 1);
     this.queuedBytes += payload.length;
     // A broadcast always comes this way; it can start at once if nothing is in front of it.

@@ -46,6 +46,23 @@ describe('MessageAssembly', () => {
     expect(() => assembly.add(Buffer.from('de'))).to.throw(RangeError);
   });
 
+  it('uses the memory of a beginning again, and never that of a message', () => {
+    const messages: Buffer[] = [];
+    for (const length of [300 * KIB, 2 * MIB, 257 * KIB, 256 * KIB, 5 * MIB, 300 * KIB]) {
+      const assembly = new MessageAssembly(length);
+      let message: Buffer | undefined;
+      for (let at = 0; at < length; at += 60 * KIB) {
+        message = assembly.add(Buffer.alloc(Math.min(60 * KIB, length - at), messages.length + 1));
+      }
+      expect(message?.length).to.equal(length);
+      messages.push(message as Buffer);
+    }
+    expect(new Set(messages.map(({ buffer }) => buffer)).size).to.equal(messages.length);
+    for (const [index, message] of messages.entries()) {
+      expect(message.equals(Buffer.alloc(message.length, index + 1))).to.equal(true);
+    }
+  });
+
   it('puts together whatever comes in whatever pieces, in memory of exactly that length', () => {
     const length = fc.oneof(fc.integer({ min: 1, max: 1000 }), fc.integer({ min: 200 * KIB, max: 2 * MIB }));
     const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 30 });

@@ -45,6 +45,18 @@ describe('Waiters', () => {
     for (const result of await Promise.all(waits)) expect(result).to.deep.equal({ error });
   });
 
+  it('calls who does not wait with a promise at once, not in a microtask', () => {
+    const waiters = new Waiters<number>();
+    const log: string[] = [];
+    const waiter = { resolve: (value: number) => void log.push(`${value}`), reject: () => void log.push('rejected') };
+    waiters.add(waiter);
+    waiters.resolveAll(7);
+    waiters.add(waiter);
+    waiters.rejectAll(new Error('over'));
+    waiters.resolveAll(8);
+    expect(log).to.deep.equal(['7', 'rejected']);
+  });
+
   it('is empty when nobody waits, and then resolves and rejects nobody', () => {
     const waiters = new Waiters<void>();
     expect(waiters.isEmpty).to.equal(true);
