@@ -5,7 +5,7 @@ const SIZES = [
   { bytes: 64 * 1024, kept: 128 },
 ] as const;
 
-/** A piece of output on its way to one socket: `buffer[start, end)`. */
+/** A piece of output on its way to one socket, or of input that is kept: `buffer[start, end)`. */
 export interface Chunk {
   readonly buffer: Buffer;
   start: number;
@@ -16,7 +16,10 @@ export interface Chunk {
   readonly own?: boolean;
 }
 
-/** Memory for output, used again and again: what a busy connection sends must not become garbage. */
+/**
+ * Memory for what passes through, used again and again: what busy connections send, and what is kept of their long messages, must not
+ * become garbage.
+ */
 export class ChunkPool {
   readonly #free: Buffer[][] = SIZES.map(() => []);
 

@@ -4,10 +4,11 @@ import type { EventLane } from './event-lane.js';
 import { OutputBuffer } from './output-buffer.js';
 import type { SocketStream } from './socket-stream.js';
 
-/** One write takes about this much, so that credit comes back while a long queue drains. */
+/**
+ * One write takes about this much, and a connection writes once in a turn: the others come in between, and credit comes back while a
+ * long queue drains.
+ */
 const WRITE_BYTES = 256 * 1024;
-/** One connection writes at most this often in a turn, if the kernel takes it all. */
-const WRITES_PER_TURN = 4;
 
 /** From so much of the codec's own on (hello, pongs, heartbeats), nothing is added to it. */
 const MAX_OWN_BYTES = 16 * 1024;
@@ -112,30 +113,34 @@ export class ConnectionOutput {
     this.#checkFlushed();
   }
 
-  /** Writes what has gathered. */
-  flush(): void {
-    for (let writes = 0; this.#writing === undefined; writes++) {
-      if (this.#buffer.bytes === 0) {
-        if (this.#finishing && !this.#finished) {
-          this.#finished = true;
-          this.#socket.end();
-        }
-        return;
-      }
-      if (writes === WRITES_PER_TURN) {
-        this.#owner.onOutput();
-        return;
-      }
-      const chunks = this.#buffer.take(WRITE_BYTES);
-      this.#writing = chunks;
-      this.#writingBytes = 0;
-      this.#writingOwn = 0;
-      for (const { start, end, own } of chunks) {
-        this.#writingBytes += end - start;
-        if (own === true) this.#writingOwn += end - start;
-      }
-      if (this.#socket.write(chunks)) this.#noteWritten(chunks);
+  /** Writes what has gathered, or the first of it. True: the kernel has taken that, and there is more. */
+  flush(): boolean {
+    // `onWritten` goes on when the kernel has taken it.
+    if (this.#writing !== undefined) return false;
+    if (this.#buffer.bytes > 0 && !this.#write(this.#buffer.take(WRITE_BYTES))) return false;
+    if (this.#buffer.bytes > 0) {
+      this.#owner.onOutput();
+      return true;
     }
+    if (this.#finishing && !this.#finished) {
+      this.#finished = true;
+      this.#socket.end();
+    }
+    return false;
+  }
+
+  /** False: the kernel has not taken it all at once. */
+  #write(chunks: readonly Chunk[]): boolean {
+    this.#writing = chunks;
+    this.#writingBytes = 0;
+    this.#writingOwn = 0;
+    for (const { start, end, own } of chunks) {
+      this.#writingBytes += end - start;
+      if (own === true) this.#writingOwn += end - start;
+    }
+    if (!this.#socket.write(chunks)) return false;
+    this.#noteWritten(chunks);
+    return true;
   }
 
   /** The kernel has taken the rest of a write that it did not take at once. */

@@ -6,6 +6,7 @@ import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import type { StatusBoard } from '../shared/status-board.js';
+import type { ChunkPool } from './chunk-pool.js';
 import { InflationBudget } from './inflation-budget.js';
 import { LaneNotices } from './lane-notices.js';
 import { type KeptInput, LaneTrail } from './lane-trail.js';
@@ -19,7 +20,7 @@ const MAX_BLOCKED = 128;
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 /** A long message is not read on while so much waits in the ring. */
-const MAX_PART_BYTES = 256 * 1024;
+const MAX_PART_BYTES = 128 * 1024;
 
 /** So often, in records, the io worker looks how far the thread has come, if nothing else makes it look. */
 const TRAIL_LOOK = 256;
@@ -46,6 +47,7 @@ export interface EventLaneParts {
   readonly thread: SharedMemory;
   readonly doorbell: Doorbell;
   readonly board: StatusBoard;
+  readonly chunkPool: ChunkPool;
   /** Which io worker this is, and how many there are. */
   readonly workers: { readonly own: number; readonly count: number };
 }
@@ -59,6 +61,8 @@ export class EventLane {
   readonly threadId: number;
   readonly commands: RingConsumer;
   readonly ledger: Ledger;
+  /** Memory for what is kept of its input. */
+  readonly chunkPool: ChunkPool;
   readonly #events: RingProducer;
   readonly #thread: SharedMemory;
   readonly #workers: EventLaneParts['workers'];
@@ -85,9 +89,10 @@ export class EventLane {
     this.index = parts.index;
     this.threadId = parts.threadId;
     this.commands = new RingConsumer(parts.commands);
-    this.#trail = new LaneTrail(parts.events);
+    this.#trail = new LaneTrail(parts.events, parts.chunkPool);
     this.#events = new RingProducer(parts.events, (consumed) => this.#trail.settle(consumed));
     this.ledger = parts.ledger;
+    this.chunkPool = parts.chunkPool;
     this.#thread = parts.thread;
     this.#workers = parts.workers;
     // The one before it may have died with connections.

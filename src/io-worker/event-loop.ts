@@ -52,6 +52,9 @@ export class EventLoop {
   readonly #sleepWord: SleepWord;
   readonly #lanes: EventLane[] = [];
   #dirty: TcpConnection[] = [];
+  /** They are not read for now. */
+  readonly #resting = new Set<TcpConnection>();
+  #turns = 0;
   #scheduled = false;
   #idleTurns = 0;
 
@@ -113,6 +116,7 @@ export class EventLoop {
 
   /** The connection is over. */
   forget(connection: TcpConnection): void {
+    this.#resting.delete(connection);
     for (const lane of this.#lanes) lane.involved.delete(connection);
   }
 
@@ -138,8 +142,21 @@ export class EventLoop {
     this.wake();
   }
 
+  /** The number of the present turn. */
+  get turn(): number {
+    return this.#turns;
+  }
+
+  /** The connection is not read any more in this turn: `endRest` is called from the next one on. */
+  rest(connection: TcpConnection): void {
+    this.#resting.add(connection);
+    this.wake();
+  }
+
   readonly #turn = (): void => {
     this.#scheduled = false;
+    this.#turns++;
+    this.#endRests();
     this.board.count(boardCounter.TURNS);
     let busy = false;
     for (const lane of this.#lanes) {
@@ -154,6 +171,10 @@ export class EventLoop {
     this.#idleTurns = busy ? 0 : this.#idleTurns + 1;
     if (this.#idleTurns < IDLE_TURNS || this.#dirty.length > 0 || !this.#fallAsleep()) this.#scheduleNext();
   };
+
+  #endRests(): void {
+    for (const connection of this.#resting) if (connection.endRest()) this.#resting.delete(connection);
+  }
 
   #scheduleNext(): void {
     if (this.#scheduled) return;

@@ -130,7 +130,10 @@ export class EventOutbox implements BlockedSource, InputKeeper {
   /** Forgets what the application has done with since. */
   trim(): void {
     const first = this.#kept.findIndex(({ upTo }) => !this.isDone(upTo));
-    if (first !== 0) this.#kept.splice(0, first === -1 ? this.#kept.length : first);
+    if (first === 0) return;
+    for (const { chunk } of this.#kept.splice(0, first === -1 ? this.#kept.length : first)) {
+      if (chunk !== undefined) this.lane.chunkPool.release(chunk);
+    }
   }
 
   /** Ends it. Returns the input that the thread has not done with, in order. The lane has had all of it kept. */

@@ -1,4 +1,8 @@
 import type { SharedMemory } from '../shared/shared-memory.js';
+import type { Chunk, ChunkPool } from './chunk-pool.js';
+
+/** Pieces of long messages are longer. What is shorter would leave most of a pooled chunk empty for as long as it is kept. */
+const MIN_POOLED_BYTES = 32 * 1024;
 
 /** Who keeps a connection's input until the app thread has done with it. */
 export interface InputKeeper {
@@ -17,6 +21,8 @@ export interface RetainedInput {
   readonly wasDelivered: boolean;
   /** A thread that has died has had it, and may have handled some of it. */
   readonly isSuspect: boolean;
+  /** What the payload lies in, if it goes back to the pool when the thread has done with it. */
+  readonly chunk?: Chunk;
 }
 
 /** A piece of input, and who keeps it for as long as the thread has not done with it. */
@@ -52,6 +58,7 @@ const MIN_ENTRIES = 512;
  */
 export class LaneTrail {
   readonly #ring: SharedMemory;
+  readonly #pool: ChunkPool;
   /** A queue that goes round: `#size` entries from `#head` on, of as many as `#mask` + 1. */
   #words = new Int32Array(MIN_ENTRIES * ENTRY_WORDS);
   #keepers: (InputKeeper | undefined)[] = new Array(MIN_ENTRIES).fill(undefined);
@@ -59,8 +66,9 @@ export class LaneTrail {
   #head = 0;
   #size = 0;
 
-  constructor(ring: SharedMemory) {
+  constructor(ring: SharedMemory, pool: ChunkPool) {
     this.#ring = ring;
+    this.#pool = pool;
   }
 
   get size(): number {
@@ -97,9 +105,17 @@ export class LaneTrail {
 
   #retained(at: number, upTo: number): RetainedInput {
     const kind = this.#words[at + field.KIND] as number;
-    const payload = Buffer.allocUnsafeSlow(this.#words[at + field.LENGTH] as number);
-    this.#ring.copyOut(this.#words[at + field.OFFSET] as number, payload.length, payload, 0);
-    return { kind: kind & ~SUSPECT, payload, upTo, wasDelivered: true, isSuspect: (kind & SUSPECT) !== 0 };
+    const offset = this.#words[at + field.OFFSET] as number;
+    const length = this.#words[at + field.LENGTH] as number;
+    const about = { kind: kind & ~SUSPECT, upTo, wasDelivered: true, isSuspect: (kind & SUSPECT) !== 0 };
+    const chunk = length < MIN_POOLED_BYTES ? undefined : this.#pool.acquire(length, offset);
+    if (chunk !== undefined && chunk.buffer.length - chunk.start >= length) {
+      this.#ring.copyOut(offset, length, chunk.buffer, chunk.start);
+      return { ...about, payload: chunk.buffer.subarray(chunk.start, chunk.start + length), chunk };
+    }
+    const payload = Buffer.allocUnsafeSlow(length);
+    this.#ring.copyOut(offset, length, payload, 0);
+    return { ...about, payload };
   }
 
   #resize(entries: number): void {

@@ -79,6 +79,7 @@ export class Lanes {
       thread: words,
       doorbell: new Doorbell(words, threadWord.ASLEEP, () => doorbellPort.postMessage(0)),
       board: this.#parts.loop.board,
+      chunkPool: this.#parts.loop.chunkPool,
       workers: { own: this.#parts.loop.worker, count: this.#parts.ioWorkers },
     });
   }

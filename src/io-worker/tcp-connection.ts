@@ -28,6 +28,12 @@ const UNCUT_REASONS: ReadonlySet<CloseReason> = new Set(['peer-end', 'peer-reset
 const MIN_SLOW_READ_MS = 1;
 const MAX_SLOW_READ_MS = 32;
 
+/**
+ * One connection brings about so much into one turn, then it is the turn of the others. libuv would read up to 32 times in a row
+ * from a socket that is faster than this thread.
+ */
+const READ_BYTES_PER_TURN = 256 * 1024;
+
 /** Why a socket is not read. */
 const pauseReason = {
   /** pause() */
@@ -36,8 +42,8 @@ const pauseReason = {
   BLOCKED: 2,
   /** Too many others of its lane are blocked. */
   WITH_LANE: 4,
-  /** A long message has enough of the ring for now. */
-  AHEAD: 8,
+  /** It has brought enough for now: into this turn, or of a long message into the ring. */
+  RESTING: 8,
 } as const;
 
 /**
@@ -64,6 +70,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   /** Bytes that were sent after the shutdown, by a thread that could not know of it yet. */
   #discarded = 0;
   #pauses = 0;
+  /** Bytes read in the turn of that number. */
+  #readInTurn = 0;
+  #turn = 0;
   readonly #pausedBy = new Set<EventLane>();
   /** Threads that get no events and want to hear of the close. */
   readonly #watchers = new Set<EventLane>();
@@ -253,7 +262,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   destroy(reason: CloseReason, error?: Error): void {
     // As from a net.Socket: what was sent in front of it goes as far as the kernel takes it at once.
-    if (reason === 'local-destroy') this.flush();
+    if (reason === 'local-destroy' && !this.#closed) while (this.#output.flush());
     this.#close(reason, error);
   }
 
@@ -361,19 +370,39 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
     this.input.received(bytes, length);
-    if (this.input.isAheadOfItself) this.#readSlowly(MIN_SLOW_READ_MS);
+    if (this.#closed || !this.#hasReadEnough(length)) return;
+    this.#setPause(pauseReason.RESTING, true);
+    this.#loop.rest(this);
+  }
+
+  #hasReadEnough(length: number): boolean {
+    const { turn } = this.#loop;
+    this.#readInTurn = turn === this.#turn ? this.#readInTurn + length : length;
+    this.#turn = turn;
+    return this.#readInTurn >= READ_BYTES_PER_TURN || this.input.isAheadOfItself;
   }
 
   /**
-   * Lets the thread catch up, so that the short messages of others do not wait behind a ring full of this one. The ring's own wake-up
-   * is for those who cannot go on at all; here it is looked at again after a while.
+   * The event loop's, in each turn until it returns true. False: the thread has to catch up, so that the short messages of others do
+   * not wait behind a ring full of this one. The ring's own wake-up is for those who cannot go on at all; if there is no turn for
+   * another reason, it is looked at again after a while.
    */
-  #readSlowly(afterMs: number): void {
-    this.#setPause(pauseReason.AHEAD, true);
+  endRest(): boolean {
+    if (this.#closed) return true;
+    if (this.input.isAheadOfItself) {
+      if (this.#slowReadTimer === undefined) this.#lookAgain(MIN_SLOW_READ_MS);
+      return false;
+    }
     clearTimeout(this.#slowReadTimer);
+    this.#slowReadTimer = undefined;
+    this.#setPause(pauseReason.RESTING, false);
+    return true;
+  }
+
+  #lookAgain(afterMs: number): void {
     this.#slowReadTimer = setTimeout(() => {
-      if (this.input.isAheadOfItself) this.#readSlowly(Math.min(2 * afterMs, MAX_SLOW_READ_MS));
-      else this.#setPause(pauseReason.AHEAD, false);
+      this.#loop.wake();
+      this.#lookAgain(Math.min(2 * afterMs, MAX_SLOW_READ_MS));
     }, afterMs);
   }
 
@@ -510,14 +539,16 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   #setPause(reason: number, paused: boolean): void {
     const before = this.#pauses;
-    this.#pauses = paused ? before | reason : before & ~reason;
-    if (this.#closed || (before === 0) === (this.#pauses === 0)) return;
-    if (this.#pauses === 0) {
-      this.#socket.resume();
-      return;
+    const now = paused ? before | reason : before & ~reason;
+    this.#pauses = now;
+    if (this.#closed) return;
+    // A rest is everyday life of who sends much.
+    if ((before & ~pauseReason.RESTING) === 0 && (now & ~pauseReason.RESTING) !== 0) {
+      this.#loop.board.count(boardCounter.READ_PAUSES);
     }
-    this.#socket.pause();
-    this.#loop.board.count(boardCounter.READ_PAUSES);
+    if ((before === 0) === (now === 0)) return;
+    if (now === 0) this.#socket.resume();
+    else this.#socket.pause();
   }
 
   #progress(): number {

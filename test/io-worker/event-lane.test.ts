@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { ChunkPool } from '../../src/io-worker/chunk-pool.js';
 import { EventLane } from '../../src/io-worker/event-lane.js';
 import { Doorbell } from '../../src/shared/doorbell.js';
 import { eventKind } from '../../src/shared/event-record.js';
@@ -26,6 +27,7 @@ function make(own: number): { lane: EventLane; events: RingConsumer } {
     thread,
     doorbell: new Doorbell(thread, threadWord.ASLEEP, () => undefined),
     board: StatusBoard.allocate(),
+    chunkPool: new ChunkPool(),
     workers: { own, count: 2 },
   });
   return { lane, events: new RingConsumer(new SharedMemory(memory.events)) };

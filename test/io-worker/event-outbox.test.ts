@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { ChunkPool } from '../../src/io-worker/chunk-pool.js';
 import type { EventLane } from '../../src/io-worker/event-lane.js';
 import { EventOutbox } from '../../src/io-worker/event-outbox.js';
 import type { KeptInput, RetainedInput } from '../../src/io-worker/lane-trail.js';
@@ -9,6 +10,7 @@ const { MESSAGES, PART_FIRST, PART, END, LEAVE } = eventKind;
 /** A lane with room for so many events. */
 class Lane {
   room = 100;
+  readonly chunkPool = new ChunkPool();
   readonly events: string[] = [];
   readonly kept: (KeptInput | undefined)[] = [];
   blocked = 0;
@@ -144,6 +146,24 @@ describe('EventOutbox', () => {
       ['four', false],
     ]);
     expect(lane.blocked).to.equal(0);
+  });
+
+  it('gives the memory of what is done back, and not of what it passes on', () => {
+    const outbox = make();
+    const chunks = [1, 2, 3].map((upTo) => {
+      const chunk = lane.chunkPool.acquire(60_000, 0);
+      const payload = chunk.buffer.subarray(0, 60_000);
+      outbox.keep({ kind: PART, payload, upTo, wasDelivered: true, isSuspect: false, chunk });
+      return chunk;
+    });
+    done = 2;
+    outbox.trim();
+    outbox.trim();
+    const next = [1, 2, 3].map(() => lane.chunkPool.acquire(60_000, 0).buffer);
+    expect(new Set(next).size).to.equal(3);
+    expect(chunks.map(({ buffer }) => next.includes(buffer))).to.deep.equal([true, true, false]);
+    expect(outbox.close().map(({ upTo }) => upTo)).to.deep.equal([3]);
+    expect(lane.chunkPool.acquire(60_000, 0).buffer).to.not.equal(chunks[2]?.buffer);
   });
 
   it('closes once, and wants nothing kept afterwards', () => {

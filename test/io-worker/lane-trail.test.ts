@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { ChunkPool } from '../../src/io-worker/chunk-pool.js';
 import { type InputKeeper, LaneTrail, type RetainedInput } from '../../src/io-worker/lane-trail.js';
 import { SharedMemory } from '../../src/shared/shared-memory.js';
 
@@ -35,7 +36,7 @@ describe('LaneTrail', () => {
   }
 
   beforeEach(() => {
-    trail = new LaneTrail(ring);
+    trail = new LaneTrail(ring, new ChunkPool());
     keeper = new Keeper();
   });
 
@@ -92,5 +93,49 @@ describe('LaneTrail', () => {
     keeper.done = 4998;
     trail.settle(4 * 5000);
     expect(keeper.kept.map(({ upTo }) => upTo)).to.deep.equal([3000, 4999, 5000]);
+  });
+
+  describe('with pieces of long messages', () => {
+    const KIB = 1024;
+    const large = SharedMemory.allocate(128 * KIB);
+    let pool: ChunkPool;
+
+    beforeEach(() => {
+      pool = new ChunkPool();
+      trail = new LaneTrail(large, pool);
+    });
+
+    function keep(offset: number, length: number): RetainedInput {
+      const bytes = Buffer.alloc(length);
+      for (let i = 0; i < length; i++) bytes[i] = (i * 31 + offset) & 0xff;
+      large.copyIn(offset, bytes, 0, length);
+      trail.add({ keeper, upTo: 1, isSuspect: false }, offset + length, KIND, offset, length);
+      trail.settle(offset + length);
+      large.view(offset, length).fill(0);
+      const kept = keeper.kept.at(-1) as RetainedInput;
+      expect(Buffer.compare(kept.payload, bytes), 'the bytes differ').to.equal(0);
+      return kept;
+    }
+
+    it('takes memory of the pool for them, wherever they lie', () => {
+      for (const offset of [0, 1, 5, 8, 4099]) expect(keep(offset, 60 * KIB)).to.have.property('chunk');
+    });
+
+    it('takes the memory that has been given back', () => {
+      const { chunk } = keep(0, 64 * KIB);
+      if (chunk !== undefined) pool.release(chunk);
+      expect(keep(8, 40 * KIB).chunk?.buffer).to.equal(chunk?.buffer);
+    });
+
+    it('takes none of it for what would not fill it, nor for what does not fit', () => {
+      for (const [offset, length] of [
+        [0, 70],
+        [0, 32 * KIB - 1],
+        [7, 64 * KIB],
+        [0, 64 * KIB + 1],
+      ] as const) {
+        expect(keep(offset, length)).to.not.have.property('chunk');
+      }
+    });
   });
 });
