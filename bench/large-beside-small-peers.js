@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 
 const WARM_UP_MS = 500;
-const SECONDS = 3;
+const SECONDS = 5;
 const SMALL = 50;
 /** Each sends so often, if its last message has been answered: they leave the machine room. */
 const EVERY_MS = 5;
