@@ -4,6 +4,7 @@ const SIZES = [
   { bytes: 16 * 1024, kept: 256 },
   { bytes: 64 * 1024, kept: 128 },
 ] as const;
+const LARGEST_BYTES = SIZES[2].bytes;
 
 /** A piece of output on its way to one socket, or of input that is kept: `buffer[start, end)`. */
 export interface Chunk {
@@ -14,6 +15,11 @@ export interface Chunk {
   readonly pool: number;
   /** A frame of this side's own (hello, pong): no sender was charged for it. */
   readonly own?: boolean;
+}
+
+/** True if all of it fits into one chunk, where it starts like `offset` modulo 8. */
+export function fitsChunk(bytes: number, offset: number): boolean {
+  return (offset % 8) + bytes <= LARGEST_BYTES;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { SharedMemory } from '../shared/shared-memory.js';
-import type { Chunk, ChunkPool } from './chunk-pool.js';
+import { type Chunk, type ChunkPool, fitsChunk } from './chunk-pool.js';
 
 /** Pieces of long messages are longer. What is shorter would leave most of a pooled chunk empty for as long as it is kept. */
 const MIN_POOLED_BYTES = 32 * 1024;
@@ -107,15 +107,12 @@ export class LaneTrail {
     const kind = this.#words[at + field.KIND] as number;
     const offset = this.#words[at + field.OFFSET] as number;
     const length = this.#words[at + field.LENGTH] as number;
-    const about = { kind: kind & ~SUSPECT, upTo, wasDelivered: true, isSuspect: (kind & SUSPECT) !== 0 };
-    const chunk = length < MIN_POOLED_BYTES ? undefined : this.#pool.acquire(length, offset);
-    if (chunk !== undefined && chunk.buffer.length - chunk.start >= length) {
-      this.#ring.copyOut(offset, length, chunk.buffer, chunk.start);
-      return { ...about, payload: chunk.buffer.subarray(chunk.start, chunk.start + length), chunk };
-    }
-    const payload = Buffer.allocUnsafeSlow(length);
+    const isPooled = length >= MIN_POOLED_BYTES && fitsChunk(length, offset);
+    const chunk = isPooled ? this.#pool.acquire(length, offset) : undefined;
+    const payload = chunk?.buffer.subarray(chunk.start, chunk.start + length) ?? Buffer.allocUnsafeSlow(length);
     this.#ring.copyOut(offset, length, payload, 0);
-    return { ...about, payload };
+    const isSuspect = (kind & SUSPECT) !== 0;
+    return { kind: kind & ~SUSPECT, payload, upTo, wasDelivered: true, isSuspect, ...(chunk && { chunk }) };
   }
 
   #resize(entries: number): void {

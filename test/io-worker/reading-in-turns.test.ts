@@ -160,7 +160,7 @@ describe('TcpConnection, reading', () => {
       const head = Buffer.alloc(6);
       head.writeUInt32LE(2 + 8 * 1024 * KIB);
       connection.onData(Buffer.concat([head, READ.subarray(6)]), READ.length);
-      // What comes before the ring is full of others' input is bounded by the turn.
+      // One read a turn, so that it is not the turn that makes it rest; and fewer than would fill the ring.
       for (let turns = 0; turns < 6 && !socket.isPaused; turns++) {
         connection.onData(READ, READ.length);
         await turn();
