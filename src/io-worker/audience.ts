@@ -2,6 +2,7 @@ import type { Dispatch } from '../shared/control-protocol.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
 import type { EventLane } from './event-lane.js';
 import type { TcpConnection } from './tcp-connection.js';
+import { Deadline, type TimingWheel } from './timing-wheel.js';
 
 /**
  * The threads that get the events of a server's or a client's connections, and the connections that are held because
@@ -11,12 +12,14 @@ export class Audience {
   readonly #dispatch: Dispatch;
   readonly #orphanTimeoutMs: number;
   readonly #board: StatusBoard;
+  readonly #wheel: TimingWheel;
   /** With their seniority: of those that stand by, the one with the lowest is next. */
   readonly #lanes = new Map<EventLane, number>();
-  readonly #held = new Map<TcpConnection, NodeJS.Timeout | undefined>();
+  readonly #held = new Map<TcpConnection, Deadline>();
 
   /** @param orphanTimeoutMs how long connections are held; 0: not at all */
-  constructor(dispatch: Dispatch, orphanTimeoutMs: number, board: StatusBoard) {
+  constructor(dispatch: Dispatch, orphanTimeoutMs: number, board: StatusBoard, wheel: TimingWheel) {
+    this.#wheel = wheel;
     this.#dispatch = dispatch;
     this.#orphanTimeoutMs = orphanTimeoutMs;
     this.#board = board;
@@ -52,11 +55,12 @@ export class Audience {
     }
     if (!connection.input.isHeld) return true;
     if (this.#orphanTimeoutMs === 0) return false;
-    const timer = setTimeout(() => {
+    const deadline = new Deadline(() => {
       this.forget(connection);
       connection.orphan();
-    }, this.#orphanTimeoutMs);
-    this.#held.set(connection, timer);
+    });
+    this.#wheel.set(deadline, this.#orphanTimeoutMs);
+    this.#held.set(connection, deadline);
     this.#board.count(boardCounter.HELD);
     return true;
   }
@@ -78,8 +82,9 @@ export class Audience {
 
   /** The connection is over, or is being placed. */
   forget(connection: TcpConnection): void {
-    if (!this.#held.has(connection)) return;
-    clearTimeout(this.#held.get(connection));
+    const deadline = this.#held.get(connection);
+    if (deadline === undefined) return;
+    this.#wheel.clear(deadline);
     this.#held.delete(connection);
     this.#board.count(boardCounter.HELD, -1);
   }

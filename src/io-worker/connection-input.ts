@@ -24,6 +24,7 @@ import type { EventLane } from './event-lane.js';
 import { EventOutbox, type OutboxOwner } from './event-outbox.js';
 import type { InflationBudget } from './inflation-budget.js';
 import type { RetainedInput } from './lane-trail.js';
+import { Deadline, type TimingWheel } from './timing-wheel.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
 
@@ -79,6 +80,7 @@ export interface InputOwner {
 export class ConnectionInput implements OutboxOwner {
   readonly #at: { readonly slot: number; readonly generation: number };
   readonly #owner: InputOwner;
+  readonly #wheel: TimingWheel;
   #codec: ConnectionCodec | undefined;
   readonly #addresses: ConnectionAddresses;
   readonly #origin: number;
@@ -109,7 +111,7 @@ export class ConnectionInput implements OutboxOwner {
   #reading: ArrayBufferLike | undefined;
   /** The codec can go on with what it has, whether more has come or not; or something it gave was not taken. */
   #resumed = false;
-  #closeTimer: NodeJS.Timeout | undefined;
+  #closeDeadline: Deadline | undefined;
   /** What waits behind the input, and what of it has been told. */
   #tail = 0;
   #told = 0;
@@ -124,7 +126,9 @@ export class ConnectionInput implements OutboxOwner {
     at: { readonly slot: number; readonly generation: number },
     owner: InputOwner,
     about: { addresses: ConnectionAddresses; origin: number; attempt: number; passesOn: boolean },
+    wheel: TimingWheel,
   ) {
+    this.#wheel = wheel;
     this.#at = at;
     this.#owner = owner;
     this.#addresses = about.addresses;
@@ -308,10 +312,11 @@ export class ConnectionInput implements OutboxOwner {
     this.#closePayload = payload;
     if (!waits && this.#isWaiting) this.#drop();
     else if (this.#isWaiting) {
-      this.#closeTimer = setTimeout(() => {
+      this.#closeDeadline = new Deadline(() => {
         this.#drop();
         this.#pump();
-      }, MAX_CODEC_WAIT_MS);
+      });
+      this.#wheel.set(this.#closeDeadline, MAX_CODEC_WAIT_MS);
     }
     this.#raise(tailEvent.CLOSE);
   }
@@ -523,7 +528,7 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   #closeCodec(): void {
-    clearTimeout(this.#closeTimer);
+    if (this.#closeDeadline !== undefined) this.#wheel.clear(this.#closeDeadline);
     const codec = this.#codec;
     this.#codec = undefined;
     codec?.close?.();

@@ -77,7 +77,7 @@ export class ControlService implements IoWorkerControl {
   listen(request: ListenRequest, seniority: number | undefined): ControlResult<ServerAddress> {
     return settle(async () => {
       const lane = this.#openLane();
-      const codec = await loadCodec(request.connection.codec);
+      const codec = await loadCodec(request.connection.codec, this.#loop.wheel);
       // Behind all waiting: from here on nobody comes in between.
       const known = this.#loop.origins.get(request.server);
       if (lane.isRetired) throw threadHasLeft();
@@ -88,7 +88,7 @@ export class ControlService implements IoWorkerControl {
         if (request.tls !== undefined) known.updateTls(request.tls);
         return known.acceptor.listen(request);
       }
-      const origin = Origin.server(request, codec, this.#loop.board);
+      const origin = Origin.server(request, codec, this.#loop);
       const acceptor = new Acceptor(this.#loop, origin, request, this.#parts.reuseReadBuffer);
       origin.inform(lane);
       if (seniority !== undefined) origin.subscribe(lane, seniority);
@@ -164,7 +164,7 @@ export class ControlService implements IoWorkerControl {
       this.#parts.connectors.set(request.attempt, connector);
       this.#attempts.add(connector);
       try {
-        const codec = loadCodec(request.connection.codec);
+        const codec = loadCodec(request.connection.codec, this.#loop.wheel);
         return await connector.connect(codec, (loaded) => this.#clientOrigin(request, loaded));
       } finally {
         const origin = this.#loop.origins.get(request.client);
@@ -230,7 +230,7 @@ export class ControlService implements IoWorkerControl {
     const { client: id, connection } = request;
     const known = this.#loop.origins.get(id);
     if (known !== undefined) return known;
-    const origin = Origin.client(id, connection, codec, this.#openLane(), this.#loop.board);
+    const origin = Origin.client(id, connection, codec, this.#openLane(), this.#loop);
     this.#loop.origins.set(id, origin);
     return origin;
   }

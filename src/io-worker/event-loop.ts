@@ -9,9 +9,11 @@ import { boardCounter, type StatusBoard } from '../shared/status-board.js';
 import { Broadcast } from './broadcast.js';
 import { ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
+import { type IoLog, SILENT } from './io-log.js';
 import type { Origin } from './origin.js';
 import { Slots } from './slots.js';
 import type { TcpConnection } from './tcp-connection.js';
+import { TimingWheel } from './timing-wheel.js';
 
 /** What one lane may bring into one turn. A broadcast counts for each connection that gets it. */
 const BYTES_PER_TURN = 256 * 1024;
@@ -47,6 +49,10 @@ export class EventLoop {
   readonly table: ConnectionTable;
   readonly slots: Slots<TcpConnection>;
   readonly chunkPool: ChunkPool = new ChunkPool();
+  /** Where the io worker's parts write what happens. */
+  log: IoLog = SILENT;
+  /** All deadlines of connections. */
+  readonly wheel: TimingWheel = new TimingWheel();
   /** Servers, and clients that have connections here. */
   readonly origins: Map<number, Origin> = new Map();
   readonly #sleepWord: SleepWord;

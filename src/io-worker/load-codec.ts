@@ -8,9 +8,10 @@ import { LineCodec } from './line-codec.js';
 import { loadModuleCodec } from './module-codec.js';
 import { RawCodec } from './raw-codec.js';
 import { SimpleReactorCodec } from './simple-reactor-codec.js';
+import type { TimingWheel } from './timing-wheel.js';
 
 /** Makes the codec of a server or client; loads what it needs. Rejects with ERR_REACTOR_CODEC_FAILED. */
-export async function loadCodec(settings: CodecSettings): Promise<Codec> {
+export async function loadCodec(settings: CodecSettings, wheel: TimingWheel): Promise<Codec> {
   switch (settings.type) {
     case 'frame': {
       const { maxFrameBytes, compression } = settings;
@@ -25,7 +26,7 @@ export async function loadCodec(settings: CodecSettings): Promise<Codec> {
     case 'fixed':
       return new FixedCodec(settings);
     case 'simple-reactor':
-      return new SimpleReactorCodec(settings);
+      return new SimpleReactorCodec(settings, wheel);
     case 'module':
       return loadModuleCodec(settings);
   }

@@ -8,8 +8,15 @@ import { Audience } from './audience.js';
 import type { Codec } from './codec.js';
 import type { EventLane } from './event-lane.js';
 import type { TcpConnection } from './tcp-connection.js';
+import type { TimingWheel } from './timing-wheel.js';
 
 const NOTHING: Buffer = Buffer.alloc(0);
+
+/** What an origin needs of the event loop. */
+export interface OriginParts {
+  readonly board: StatusBoard;
+  readonly wheel: TimingWheel;
+}
 
 /** The server or client that connections belong to. */
 export class Origin {
@@ -44,14 +51,20 @@ export class Origin {
     this.request = request;
   }
 
-  static server(request: ListenRequest, codec: Codec, board: StatusBoard): Origin {
-    const audience = new Audience(request.dispatch, request.orphanTimeoutMs, board);
+  static server(request: ListenRequest, codec: Codec, { board, wheel }: OriginParts): Origin {
+    const audience = new Audience(request.dispatch, request.orphanTimeoutMs, board, wheel);
     return new Origin(request.server, request.connection, codec, audience, board, request);
   }
 
   /** A client's connections belong to the thread that made them: without it they end. */
-  static client(id: number, settings: ConnectionSettings, codec: Codec, lane: EventLane, board: StatusBoard): Origin {
-    const origin = new Origin(id, settings, codec, new Audience('owner', 0, board), board);
+  static client(
+    id: number,
+    settings: ConnectionSettings,
+    codec: Codec,
+    lane: EventLane,
+    { board, wheel }: OriginParts,
+  ): Origin {
+    const origin = new Origin(id, settings, codec, new Audience('owner', 0, board, wheel), board);
     origin.audience.add(lane, 0, origin.connections);
     return origin;
   }

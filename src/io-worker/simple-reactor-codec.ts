@@ -2,10 +2,12 @@ import type { SimpleReactorSettings } from '../shared/codec-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './codec.js';
 import { MessageDeflater } from './message-deflater.js';
+import { SilenceWatch } from './silence-watch.js';
 import { deflateOverhead, LENGTH_BYTES, payloadType, TYPE_BYTES } from './simple-reactor-format.js';
-import { heartbeatText, SilenceWatch } from './simple-reactor-heartbeat.js';
+import { heartbeatText } from './simple-reactor-heartbeat.js';
 import { PlainDecoder } from './simple-reactor-plain.js';
 import { ZlibDecoder } from './simple-reactor-zlib.js';
+import { Deadline, type TimingWheel } from './timing-wheel.js';
 
 /** Up to here a frame is copied into one chunk. */
 const ONE_CHUNK_BYTES = 4096;
@@ -23,14 +25,17 @@ export class SimpleReactorCodec implements Codec {
   readonly maxMessageBytes: number;
   readonly #settings: SimpleReactorSettings;
 
-  constructor(settings: SimpleReactorSettings) {
+  readonly #wheel: TimingWheel;
+
+  constructor(settings: SimpleReactorSettings, wheel: TimingWheel) {
     this.#settings = settings;
+    this.#wheel = wheel;
     const { compress, maxFrameBytes } = settings;
     this.maxMessageBytes = maxFrameBytes - TYPE_BYTES - (compress ? deflateOverhead(maxFrameBytes) : 0);
   }
 
   open(channel: CodecChannel): ConnectionCodec {
-    return new SimpleReactorConnection(channel, this.#settings);
+    return new SimpleReactorConnection(channel, this.#settings, this.#wheel);
   }
 }
 
@@ -43,21 +48,34 @@ class SimpleReactorConnection implements ConnectionCodec {
   /** What has come waits for the application. */
   #isFull = false;
   /** Of a server. */
-  #heartbeat: NodeJS.Timeout | undefined;
+  #heartbeat: Deadline | undefined;
   /** Of a client. */
   #silence: SilenceWatch | undefined;
 
-  constructor(channel: CodecChannel, { compress, heartbeatMs, maxFrameBytes }: SimpleReactorSettings) {
+  readonly #wheel: TimingWheel;
+
+  constructor(
+    channel: CodecChannel,
+    { compress, heartbeatMs, maxFrameBytes }: SimpleReactorSettings,
+    wheel: TimingWheel,
+  ) {
     this.#channel = channel;
+    this.#wheel = wheel;
     this.#maxFrameBytes = maxFrameBytes;
     this.#decoder = compress ? new ZlibDecoder(channel, maxFrameBytes) : new PlainDecoder(channel, maxFrameBytes);
     this.#deflater = compress ? new MessageDeflater() : undefined;
     // What a message is compressed to depends on those before it.
     this.sharedEncoding = compress ? undefined : 'simple-reactor';
     if (channel.role === 'server') {
-      this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs).unref();
+      const heartbeat = new Deadline(() => {
+        wheel.set(heartbeat, heartbeatMs);
+        this.#beat();
+      });
+      wheel.set(heartbeat, heartbeatMs);
+      this.#heartbeat = heartbeat;
     } else {
       this.#silence = new SilenceWatch(
+        wheel,
         SILENT_INTERVALS * heartbeatMs,
         () => this.#isFull || !channel.isReading,
         () => this.#fallSilent(heartbeatMs),
@@ -87,7 +105,7 @@ class SimpleReactorConnection implements ConnectionCodec {
   }
 
   close(): void {
-    clearInterval(this.#heartbeat);
+    if (this.#heartbeat !== undefined) this.#wheel.clear(this.#heartbeat);
     this.#silence?.stop();
     this.#deflater?.close();
     if (this.#decoder instanceof ZlibDecoder) this.#decoder.close();

@@ -17,6 +17,7 @@ import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
 import type { SocketListener, SocketStream } from './socket-stream.js';
+import { Deadline } from './timing-wheel.js';
 import { isTlsError, tlsError } from './tls-error.js';
 
 const NOTHING: Buffer = Buffer.alloc(0);
@@ -85,8 +86,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   #windDownReason: CloseReason | undefined;
   /** Why threads that have handled everything would shut it down. */
   #doneReason: CloseReason | undefined;
-  #shutdownTimer: NodeJS.Timeout | undefined;
-  #slowReadTimer: NodeJS.Timeout | undefined;
+  #shutdownDeadline: Deadline | undefined;
+  #slowRead: Deadline | undefined;
+  #slowReadMs = MIN_SLOW_READ_MS;
   #closePayload: Buffer = NOTHING;
   readonly #whenClosed: (() => void)[] = [];
 
@@ -106,7 +108,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
     this.#encoder = new ConnectionEncoder(this.#output, loop.chunkPool, this);
     const about = { addresses: this.addresses, origin: origin.id, attempt, passesOn: origin.audience.passesOn };
-    this.input = new ConnectionInput(at, this, about);
+    this.input = new ConnectionInput(at, this, about, loop.wheel);
   }
 
   /**
@@ -246,7 +248,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#pausedBy.clear();
     this.#setPause(pauseReason.BY_APP, false);
     this.#encoder.finish();
-    this.#watchShutdown(this.#progress());
+    this.#watchShutdown();
   }
 
   /** A thread has handled all there was behind the peer's end, or since the server closes. All who get its events must have. */
@@ -390,21 +392,20 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   endRest(): boolean {
     if (this.#closed) return true;
     if (this.input.isAheadOfItself) {
-      if (this.#slowReadTimer === undefined) this.#lookAgain(MIN_SLOW_READ_MS);
+      this.#slowRead ??= new Deadline(this.#lookAgain);
+      if (!this.#slowRead.isSet) this.#loop.wheel.set(this.#slowRead, this.#slowReadMs);
       return false;
     }
-    clearTimeout(this.#slowReadTimer);
-    this.#slowReadTimer = undefined;
+    this.#clear(this.#slowRead);
+    this.#slowReadMs = MIN_SLOW_READ_MS;
     this.#setPause(pauseReason.RESTING, false);
     return true;
   }
 
-  #lookAgain(afterMs: number): void {
-    this.#slowReadTimer = setTimeout(() => {
-      this.#loop.wake();
-      this.#lookAgain(Math.min(2 * afterMs, MAX_SLOW_READ_MS));
-    }, afterMs);
-  }
+  readonly #lookAgain = (): void => {
+    this.#slowReadMs = Math.min(2 * this.#slowReadMs, MAX_SLOW_READ_MS);
+    this.#loop.wake();
+  };
 
   onWritten(): void {
     this.#output.onWritten();
@@ -558,19 +559,29 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   }
 
   /** Closes a connection that is shutting down when nothing has moved for a whole timeout. */
-  #watchShutdown(before: number): void {
-    this.#shutdownTimer = setTimeout(() => {
+  #watchShutdown(): void {
+    const { shutdownTimeoutMs } = this.origin.settings;
+    const { wheel } = this.#loop;
+    let before = this.#progress();
+    const deadline = new Deadline(() => {
       const now = this.#progress();
       if (now === before) this.#close(this.#reason ?? 'local-shutdown', this.#error);
-      else this.#watchShutdown(now);
-    }, this.origin.settings.shutdownTimeoutMs);
+      else wheel.set(deadline, shutdownTimeoutMs);
+      before = now;
+    });
+    this.#shutdownDeadline = deadline;
+    wheel.set(deadline, shutdownTimeoutMs);
+  }
+
+  #clear(deadline: Deadline | undefined): void {
+    if (deadline !== undefined) this.#loop.wheel.clear(deadline);
   }
 
   #close(reason: CloseReason, error: Error | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#shutdownTimer);
-    clearTimeout(this.#slowReadTimer);
+    this.#clear(this.#shutdownDeadline);
+    this.#clear(this.#slowRead);
     const { table } = this.#loop;
     this.#output.settle();
     // First the state, then what is buffered: a sender adds first and then looks at the state.

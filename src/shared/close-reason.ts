@@ -28,6 +28,16 @@ export const closeReasons = [
   'heartbeat-timeout',
   /** TLS failed on an open connection: the peer refused this side's certificate, or sent what TLS does not allow. */
   'tls-error',
+  /** Nothing but heartbeats went through it for `limits.idleTimeoutMs`. */
+  'idle-timeout',
+  /** Its first message was not there within `limits.firstFrameTimeoutMs`. */
+  'first-frame-timeout',
+  /** It went beyond one of `limits`; the error says which. */
+  'limit',
+  /** The thread that gets its events made no progress (`heartbeat.onStall`). */
+  'app-stalled',
+  /** A service of the user's threw while it had the connection in hand. */
+  'service-failed',
 ] as const;
 
 export type CloseReason = (typeof closeReasons)[number];

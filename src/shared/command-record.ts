@@ -38,6 +38,12 @@ export const commandKind = {
   CLOSE_DONE: 12,
   BROADCAST_PART: 13,
   BROADCAST: 14,
+  GROUP_JOIN: 15,
+  GROUP_LEAVE: 16,
+  GROUP_PART: 17,
+  GROUP_SEND: 18,
+  TIMER_ADD: 19,
+  TIMER_REMOVE: 20,
 } as const;
 export type CommandKind = (typeof commandKind)[keyof typeof commandKind];
 

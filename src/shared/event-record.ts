@@ -45,6 +45,12 @@ export const eventKind = {
   ANSWER_PART: 16,
   TLS_FAILED: 17,
   TLS_UPDATED: 18,
+  BUSY: 19,
+  GOODBYE: 20,
+  PROBE: 21,
+  TIMER: 22,
+  RECONNECTING: 23,
+  SERVICE_REPORT: 24,
 } as const;
 
 /** In front of the first piece of a message. */

@@ -7,7 +7,7 @@ import { SharedMemory } from './shared-memory.js';
  * ```
  *  byte 0      IO_ASLEEP         doorbell word of the io worker                                  doorbell.ts
  *     128      counters, f64     see boardCounter                                                io worker
- *     256 + n  lane n            +0  THREAD: thread id + 1, 0: there is none                     io worker
+ *     512 + n  lane n            +0  THREAD: thread id + 1, 0: there is none                     io worker
  *       * 128                    +4  PRODUCED: bytes that were ever put into the event ring      "
  *                                +8  RUNG_AT f64: when the sleeping thread was rung, ms (epoch)  "
  *                                +64 CONSUMED: of these bytes, those that it has handled         app thread
@@ -16,7 +16,7 @@ import { SharedMemory } from './shared-memory.js';
  * All but the doorbell word are for people and metrics: one writer each, plain accesses.
  */
 const COUNTERS_OFFSET = 128;
-const LANES_OFFSET = 256;
+const LANES_OFFSET = 512;
 const LANE_BYTES = 128;
 const BOARD_BYTES = LANES_OFFSET + MAX_LANES * LANE_BYTES;
 
@@ -38,6 +38,15 @@ export const boardCounter = {
   HELD: 8,
   RECLAIMED_LANES: 9,
   UNTOLD_TLS_ERRORS: 10,
+  PINGS: 11,
+  STALLS: 12,
+  BROADCAST_ENCODINGS: 13,
+  OVER_LIMIT: 14,
+  RECONNECT_ATTEMPTS: 15,
+  SERVICE_FAILURES: 16,
+  SLOW_SERVICE_CALLS: 17,
+  DROPPED_LOG_LINES: 18,
+  TIMER_FIRES: 19,
 } as const;
 export type BoardCounter = (typeof boardCounter)[keyof typeof boardCounter];
 

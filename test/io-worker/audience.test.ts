@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { Audience } from '../../src/io-worker/audience.js';
 import type { EventLane } from '../../src/io-worker/event-lane.js';
 import type { TcpConnection } from '../../src/io-worker/tcp-connection.js';
+import { TimingWheel } from '../../src/io-worker/timing-wheel.js';
 import { boardCounter, StatusBoard } from '../../src/shared/status-board.js';
 
 /** A thread that gets the events of so many connections. */
@@ -51,7 +52,7 @@ describe('Audience', () => {
   let second: Lane;
 
   function audience(dispatch: 'owner' | 'balance' | 'all', orphanTimeoutMs = 60_000): Audience {
-    return new Audience(dispatch, orphanTimeoutMs, board);
+    return new Audience(dispatch, orphanTimeoutMs, board, new TimingWheel());
   }
 
   function place(who: Audience, count: number): Connection[] {

@@ -5,6 +5,7 @@ import { LengthFieldCodec } from '../../src/io-worker/length-field-codec.js';
 import { LineCodec } from '../../src/io-worker/line-codec.js';
 import { PartialFrame } from '../../src/io-worker/partial-frame.js';
 import { SimpleReactorCodec } from '../../src/io-worker/simple-reactor-codec.js';
+import { TimingWheel } from '../../src/io-worker/timing-wheel.js';
 import type { CloseReason } from '../../src/shared/close-reason.js';
 import { type LengthFieldSettings, lengthFieldFault } from '../../src/shared/codec-settings.js';
 import { Feeder, type Finding, message, RecordingChannel } from './codec-recorder.js';
@@ -335,7 +336,7 @@ function simpleReactorTrial(random: Random, compress: boolean): Trial {
     return payload(random.pick([1, 1, 1, 1, 1, 2, 2, 0, 3, 2 ** 32 - 1]), data);
   });
   return {
-    codec: new SimpleReactorCodec({ compress, heartbeatMs: 60_000, maxFrameBytes }),
+    codec: new SimpleReactorCodec({ compress, heartbeatMs: 60_000, maxFrameBytes }, new TimingWheel()),
     reference: (bytes) => referenceSimpleReactor(bytes, compress, maxFrameBytes),
     heldBytes: compress ? 65_536 + 4 : STREAM_ABOVE_BYTES,
     frames: simpleReactorFrames(payloads, compress),

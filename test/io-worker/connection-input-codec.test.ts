@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { type ConnectionCodec, STREAM_ABOVE_BYTES } from '../../src/io-worker/codec.js';
 import { ConnectionInput } from '../../src/io-worker/connection-input.js';
 import type { EventLane } from '../../src/io-worker/event-lane.js';
+import { TimingWheel } from '../../src/io-worker/timing-wheel.js';
 import { ReactorError } from '../../src/shared/reactor-error.js';
 import { Lane } from './fake-lane.js';
 
@@ -80,7 +81,12 @@ describe('ConnectionInput with a codec of any kind', () => {
       localPort: 2,
       encrypted: false,
     } as const;
-    input = new ConnectionInput({ slot: 3, generation: 1 }, inputOwner, { addresses, origin: 1, attempt: 0, passesOn });
+    input = new ConnectionInput(
+      { slot: 3, generation: 1 },
+      inputOwner,
+      { addresses, origin: 1, attempt: 0, passesOn },
+      new TimingWheel(),
+    );
     codec = new ScriptedCodec(decode);
     input.start(codec);
     input.attach(owner.asLane);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { ConnectionCodec } from '../../src/io-worker/codec.js';
 import { ConnectionInput } from '../../src/io-worker/connection-input.js';
+import { TimingWheel } from '../../src/io-worker/timing-wheel.js';
 import { eventKind } from '../../src/shared/event-record.js';
 import { ReactorError } from '../../src/shared/reactor-error.js';
 import { Lane } from './fake-lane.js';
@@ -59,7 +60,7 @@ describe('ConnectionInput', () => {
       encrypted: false,
     } as const;
     const about = { addresses, origin: 1, attempt: 0, passesOn };
-    const input = new ConnectionInput({ slot: 3, generation: 1 }, owner, about);
+    const input = new ConnectionInput({ slot: 3, generation: 1 }, owner, about, new TimingWheel());
     input.start(new LetterCodec(input));
     return input;
   }

@@ -85,7 +85,7 @@ class IoWorker {
       shutdownTimeoutMs: 1000,
     } as unknown as ConnectionSettings;
     const request = { server: 1, dispatch: 'owner', orphanTimeoutMs: 0, connection: settings } as ListenRequest;
-    const origin = Origin.server(request, codec, this.board);
+    const origin = Origin.server(request, codec, this.loop);
     origin.audience.add(this.lane, 0, []);
     const socket = new Socket();
     const connection = TcpConnection.open(this.loop, socket as unknown as SocketStream, origin, 0) as TcpConnection;

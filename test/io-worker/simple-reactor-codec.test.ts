@@ -6,6 +6,7 @@ import zlib from 'node:zlib';
 import { expect } from 'chai';
 import { SimpleReactorCodec } from '../../src/io-worker/simple-reactor-codec.js';
 import { heartbeatText } from '../../src/io-worker/simple-reactor-heartbeat.js';
+import { TimingWheel } from '../../src/io-worker/timing-wheel.js';
 import type { SimpleReactorSettings } from '../../src/shared/codec-settings.js';
 import { expectEverySplit, expectFindings, expectFullAtEach, expectRejection, findingsOf } from './codec-checks.js';
 import { payload, Random, referenceSimpleReactor, simpleReactorFrames } from './codec-fuzz.js';
@@ -44,7 +45,10 @@ function fixture(name: string): Fixture {
 }
 
 function codec(settings: Partial<SimpleReactorSettings> = {}): SimpleReactorCodec {
-  return new SimpleReactorCodec({ compress: true, heartbeatMs: 60_000, maxFrameBytes: 16 * MIB, ...settings });
+  return new SimpleReactorCodec(
+    { compress: true, heartbeatMs: 60_000, maxFrameBytes: 16 * MIB, ...settings },
+    new TimingWheel(),
+  );
 }
 
 function frame(content: Uint8Array, length = content.length): Buffer {
