@@ -12,6 +12,7 @@ export type {
   SimpleReactorCodecOptions,
 } from './main/codec-options.js';
 export type { ConnectionDuplex } from './main/connection-duplex.js';
+export type { CloseReport } from './main/close-report.js';
 export type {
   CloseDetail,
   ConnectionEvents,
@@ -34,6 +35,7 @@ export type {
   LogicPoolOptions,
   ReactorCloseOptions,
   RequestOptions,
+  ServerLimitOptions,
   SpawnOptions,
   WaitOptions,
 } from './main/options.js';

@@ -1,8 +1,10 @@
 import net from 'node:net';
 import type { ListenRequest, ServerAddress } from '../shared/control-protocol.js';
+import type { ConnectionAddresses } from '../shared/event-record.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { boardCounter } from '../shared/status-board.js';
 import { type TlsServerSettings, tlsReasonOf } from '../shared/tls-settings.js';
+import { AcceptLimits } from './accept-limits.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
 import { addressesOf, type UnixPaths } from './socket-addresses.js';
@@ -19,6 +21,9 @@ export class Acceptor {
   readonly #unix: UnixPaths | undefined;
   readonly #loop: EventLoop;
   readonly #reuseReadBuffer: boolean;
+  readonly #limits: AcceptLimits | undefined;
+  /** When sockets were accepted whose handshake is under way. */
+  readonly #acceptedAt = new WeakMap<ConnectionAddresses, number>();
   #listening: Promise<ServerAddress> | undefined;
   #address: ServerAddress = { address: '', port: 0, family: '' };
 
@@ -27,13 +32,19 @@ export class Acceptor {
     this.#origin = origin;
     this.#loop = loop;
     this.#reuseReadBuffer = reuseReadBuffer;
-    const { tls, path } = request;
+    const { tls, path, acceptLimits } = request;
+    if (acceptLimits !== undefined) this.#limits = new AcceptLimits(acceptLimits, loop.worker);
     if (path !== undefined) this.#unix = { remote: '', local: path };
     if (tls !== undefined) this.#tls = usable(() => this.#makeTls(tls));
     const isPlain = tls === undefined;
     // A socket with TLS reads at once, for the handshake; who ends in the middle of it is not waited for.
     this.#server = net.createServer({ pauseOnConnect: isPlain, allowHalfOpen: isPlain, noDelay: true });
-    this.#server.on('connection', (socket) => (isPlain ? this.#adopt(socket) : this.#shakeHands(socket)));
+    this.#server.on('connection', (socket) => {
+      const address = this.#limits?.countsAddresses === true ? (socket.remoteAddress ?? '') : '';
+      if (!this.#admit(socket, address)) return;
+      const accepted = isPlain ? this.#adopt(socket) : this.#shakeHands(socket);
+      if (this.#limits !== undefined) accepted.once('close', () => this.#limits?.release(address));
+    });
   }
 
   /** Called again, it answers the same. */
@@ -77,7 +88,7 @@ export class Acceptor {
 
   /** Throws ERR_REACTOR_INVALID_OPTION, and then nothing changes. */
   updateTls(settings: TlsServerSettings): void {
-    usable(() => this.#tls?.update(settings));
+    usable(() => this.#tls?.update(this.#inTime(settings)));
   }
 
   /** Stops listening; its connections stay. The server object itself never says that it has closed: see SocketStream.adopt. */
@@ -86,9 +97,24 @@ export class Acceptor {
     this.#tls?.stop();
   }
 
+  /** Before anything is made for it. */
+  #admit(socket: net.Socket, address: string): boolean {
+    const limit = this.#limits?.admit(address);
+    if (limit === undefined) return true;
+    const { board, log } = this.#loop;
+    board.count(boardCounter.OVER_LIMIT);
+    board.count(boardCounter.REFUSED);
+    socket.destroy();
+    if (log.isEnabled('debug')) log.write('debug', { server: this.#origin.id, limit }, 'Peer turned away: over a limit');
+    return false;
+  }
+
   #makeTls(settings: TlsServerSettings): TlsAcceptor {
-    return new TlsAcceptor(settings, this.#loop.table.slots, {
-      onSecured: (socket, addresses) => this.#open(SocketStream.secured(socket, addresses)),
+    return new TlsAcceptor(this.#inTime(settings), this.#loop.table.slots, {
+      onSecured: (socket, addresses) => {
+        const { now } = this.#loop.wheel;
+        this.#open(SocketStream.secured(socket, addresses), now - (this.#acceptedAt.get(addresses) ?? now));
+      },
       onFailed: (error, peer) => {
         this.#loop.board.count(boardCounter.REFUSED);
         this.#origin.announceTlsFailure(peer, error);
@@ -96,18 +122,31 @@ export class Acceptor {
     });
   }
 
-  #shakeHands(socket: net.Socket): void {
-    if (this.#tls?.accept(socket, addressesOf(socket, this.#unix, true)) === true) return;
+  /** The first frame comes behind the handshake, and is to be there in time all the same. */
+  #inTime(settings: TlsServerSettings): TlsServerSettings {
+    const { firstFrameTimeoutMs = settings.handshakeTimeoutMs } = this.#origin.settings.limits;
+    return { ...settings, handshakeTimeoutMs: Math.min(settings.handshakeTimeoutMs, firstFrameTimeoutMs) };
+  }
+
+  /** Returns the socket that tells of its end. */
+  #shakeHands(socket: net.Socket): net.Socket {
+    const addresses = addressesOf(socket, this.#unix, true);
+    this.#acceptedAt.set(addresses, this.#loop.wheel.now);
+    if (this.#tls?.accept(socket, addresses) === true) return socket;
     this.#loop.board.count(boardCounter.REFUSED);
     socket.destroy();
+    return socket;
   }
 
-  #adopt(socket: net.Socket): void {
-    this.#open(SocketStream.adopt(socket, this.#reuseReadBuffer, this.#unix));
+  /** Returns the socket that tells of its end, which may be another one. */
+  #adopt(accepted: net.Socket): net.Socket {
+    const stream = SocketStream.adopt(accepted, this.#reuseReadBuffer, this.#unix);
+    this.#open(stream, 0);
+    return stream.socket;
   }
 
-  #open(socket: SocketStream): void {
-    if (TcpConnection.open(this.#loop, socket, this.#origin, 0) === undefined) {
+  #open(socket: SocketStream, sinceMs: number): void {
+    if (TcpConnection.open(this.#loop, socket, this.#origin, 0, sinceMs) === undefined) {
       this.#loop.board.count(boardCounter.REFUSED);
       socket.destroy();
       return;

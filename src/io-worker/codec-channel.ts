@@ -72,6 +72,11 @@ export class ConnectionChannel implements CodecChannel {
     this.#input.fail(reason, error);
   }
 
+  /** The peer is about to end. False: not taken. */
+  goodbye(reason: string): boolean {
+    return this.#input.goodbye(reason);
+  }
+
   ignored(): void {
     this.#input.ignored();
   }

@@ -57,6 +57,12 @@ export interface ConnectionCodec {
   /** What comes out of the command ring is what goes on the wire: nothing is to be encoded. Built-in codecs only. */
   readonly passesThrough?: boolean;
 
+  /** The peer is told, if there is a way to tell it, that this side is about to end. Built-in codecs only. */
+  goodbye?(reason: CloseReason): void;
+
+  /** A whole frame has come that is no message. Built-in codecs only. */
+  readonly hasReceivedFrame?: boolean;
+
   /** The connection is closed: timers and the like end here. */
   close?(): void;
 }

@@ -121,6 +121,11 @@ export class ConnectionInput implements OutboxOwner {
   /** The peer broke the rules. */
   #failed = false;
   #discards = false;
+  /** Bytes and messages that have been decoded. */
+  #moved = 0;
+  #hasWhole = false;
+  /** What the peer has said of its end. */
+  #goodbye: Buffer | undefined;
 
   constructor(
     at: { readonly slot: number; readonly generation: number },
@@ -161,6 +166,21 @@ export class ConnectionInput implements OutboxOwner {
   /** Only what a thread may take is decoded, so that there is one. */
   get inflationBudget(): InflationBudget {
     return (this.#outboxes[0] as EventOutbox).lane.inflation;
+  }
+
+  /** Grows with everything that comes for the application. */
+  get moved(): number {
+    return this.#moved;
+  }
+
+  /** A whole frame has come, of whatever kind. */
+  get hasReceivedFrame(): boolean {
+    return this.#hasWhole || this.#codec?.hasReceivedFrame === true;
+  }
+
+  /** This side is about to end. */
+  sayGoodbye(reason: CloseReason): void {
+    this.#codec?.goodbye?.(reason);
   }
 
   /** In the middle of a long message, with enough of it in the ring. */
@@ -217,6 +237,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#unfinished = [];
     this.#announceRedelivery(outbox, unfinished);
     for (const input of unfinished) outbox.resume(input);
+    if (this.#goodbye !== undefined) outbox.event(eventKind.GOODBYE, this.#goodbye);
     for (const event of Object.values(tailEvent)) if ((this.#told & event) !== 0) this.#tell(outbox, event);
     this.#pump();
   }
@@ -360,6 +381,7 @@ export class ConnectionInput implements OutboxOwner {
       this.#owner.onIgnored();
       return true;
     }
+    this.#noteMoved(1, end - start);
     this.#answerBox(lane)?.answer(eventKind.ANSWERS, bytes, start, end);
     return true;
   }
@@ -382,6 +404,7 @@ export class ConnectionInput implements OutboxOwner {
     const header = { length, kind };
     if (this.#partLane === undefined) this.#put(eventKind.PART_FIRST, 1, bytes, start, end, header, isStable);
     else this.#answerBox(this.#partLane)?.answer(eventKind.ANSWER_FIRST, bytes, start, end, header, isStable);
+    if (this.#partLane !== undefined) this.#noteMoved(0, end - start);
     this.#partsLeft = length - (end - start);
     return true;
   }
@@ -389,6 +412,14 @@ export class ConnectionInput implements OutboxOwner {
   part(bytes: Uint8Array, start: number, end: number): boolean {
     if (!this.#takes()) return false;
     this.#putPart(bytes, start, end, false);
+    return true;
+  }
+
+  goodbye(reason: string): boolean {
+    this.#flushBatch();
+    if (!this.#takes()) return false;
+    this.#goodbye = Buffer.from(reason);
+    for (const outbox of this.#outboxes) outbox.event(eventKind.GOODBYE, this.#goodbye);
     return true;
   }
 
@@ -461,6 +492,7 @@ export class ConnectionInput implements OutboxOwner {
     isStable = false,
   ): void {
     this.#messages = (this.#messages + count) | 0;
+    this.#noteMoved(part === undefined ? count : 0, end - start);
     for (const outbox of this.#outboxes) outbox.input(kind, this.#messages, bytes, start, end, part, isStable);
     if (count > 0) this.#owner.onMessages(count);
   }
@@ -468,7 +500,14 @@ export class ConnectionInput implements OutboxOwner {
   #putPart(bytes: Uint8Array, start: number, end: number, isStable: boolean): void {
     if (this.#partLane === undefined) this.#put(eventKind.PART, 0, bytes, start, end, undefined, isStable);
     else this.#answerBox(this.#partLane)?.answer(eventKind.ANSWER_PART, bytes, start, end, undefined, isStable);
+    if (this.#partLane !== undefined) this.#noteMoved(0, end - start);
     this.#partsLeft -= end - start;
+    if (this.#partsLeft === 0) this.#hasWhole = true;
+  }
+
+  #noteMoved(messages: number, bytes: number): void {
+    this.#moved += messages + bytes;
+    if (messages > 0) this.#hasWhole = true;
   }
 
   /** Hands on a message that is whole and needs more than one record. What does not fit the ring waits, uncopied. */

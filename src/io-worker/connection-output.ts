@@ -2,6 +2,7 @@ import type { SharedMemory } from '../shared/shared-memory.js';
 import type { Chunk, ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
 import { OutputBuffer } from './output-buffer.js';
+import type { SendPace } from './send-pace.js';
 import type { SocketStream } from './socket-stream.js';
 
 /**
@@ -40,6 +41,8 @@ export class ConnectionOutput {
   #flushes: { readonly lane: EventLane; readonly at: number }[] = [];
   #finishing = false;
   #finished = false;
+  /** How fast it may write, if there is a limit to that. */
+  pace: SendPace | undefined;
 
   constructor(socket: SocketStream, pool: ChunkPool, owner: OutputOwner) {
     this.#socket = socket;
@@ -117,7 +120,11 @@ export class ConnectionOutput {
   flush(): boolean {
     // `onWritten` goes on when the kernel has taken it.
     if (this.#writing !== undefined) return false;
-    if (this.#buffer.bytes > 0 && !this.#write(this.#buffer.take(WRITE_BYTES))) return false;
+    if (this.#buffer.bytes > 0) {
+      const room = Math.min(WRITE_BYTES, this.pace?.room(this.#buffer.bytes) ?? WRITE_BYTES);
+      // Who is asked for room calls back when there is some.
+      if (room === 0 || !this.#write(this.#buffer.take(room))) return false;
+    }
     if (this.#buffer.bytes > 0) {
       this.#owner.onOutput();
       return true;
@@ -138,6 +145,7 @@ export class ConnectionOutput {
       this.#writingBytes += end - start;
       if (own === true) this.#writingOwn += end - start;
     }
+    this.pace?.spent(this.#writingBytes);
     if (!this.#socket.write(chunks)) return false;
     this.#noteWritten(chunks);
     return true;
@@ -148,6 +156,17 @@ export class ConnectionOutput {
     if (this.#writing === undefined) return;
     this.#noteWritten(this.#writing);
     this.#owner.onOutput();
+  }
+
+  /** Hands the kernel what it takes at once, however fast that is: there will be no other time. */
+  flushNow(): void {
+    this.dropPace();
+    while (this.flush());
+  }
+
+  dropPace(): void {
+    this.pace?.stop();
+    this.pace = undefined;
   }
 
   /** Before the socket is destroyed: of a write that is under way, the kernel may have a part. */
@@ -164,6 +183,7 @@ export class ConnectionOutput {
   clear(): void {
     this.#buffer.clear();
     this.#writing = undefined;
+    this.dropPace();
   }
 
   #noteWritten(chunks: readonly Chunk[]): void {

@@ -5,12 +5,14 @@ import type {
   ConnectionDetails,
   ConnectRequest,
   ControlResult,
+  DrainReport,
   IoWorkerControl,
   LaneWelcome,
   ListenRequest,
   ServerAddress,
   ServerDescription,
 } from '../shared/control-protocol.js';
+import { NOTHING_DRAINED, sumDrained } from '../shared/drain-report.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
 import { Acceptor } from './acceptor.js';
@@ -142,18 +144,19 @@ export class ControlService implements IoWorkerControl {
     });
   }
 
-  closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void> {
+  closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<DrainReport> {
     return settle(async () => {
       const origin = this.#loop.origins.get(id);
       // Also if it is not known here: after a crash, a slower thread may still ask for it. Clients are never asked for.
       if (reason === 'server-close' && id < this.#parts.firstFreshServer) this.#parts.closedServers.add(id);
-      if (origin === undefined || origin.isEnded) return;
-      await origin.windDown(reason, drainMs);
+      if (origin === undefined || origin.isEnded) return NOTHING_DRAINED;
+      const report = await origin.windDown(reason, drainMs);
       // A client's may get further connections from attempts that were under way.
-      if (!origin.isServer) return;
+      if (!origin.isServer) return report;
       origin.isEnded = true;
       if (origin.isUnused) this.#loop.origins.delete(id);
       origin.announceEnd();
+      return report;
     });
   }
 
@@ -188,12 +191,12 @@ export class ControlService implements IoWorkerControl {
     });
   }
 
-  close(drainMs: number): ControlResult<void> {
+  close(drainMs: number): ControlResult<DrainReport> {
     return settle(async () => {
       const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
       for (const connector of this.#parts.connectors.values()) connector.abort(closed);
       const origins = [...this.#loop.origins.values()];
-      await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
+      return sumDrained(await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs))));
     });
   }
 

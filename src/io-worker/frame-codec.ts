@@ -1,3 +1,4 @@
+import type { CloseReason } from '../shared/close-reason.js';
 import {
   capability,
   FIRST_RESERVED_KIND,
@@ -83,6 +84,7 @@ export type FrameChannel = Pick<
   | 'partFirst'
   | 'part'
   | 'ignored'
+  | 'goodbye'
   | 'fail'
   | 'resume'
   | 'writeOwn'
@@ -117,6 +119,10 @@ export class FrameConnection implements ConnectionCodec {
   #remaining = 0;
   #greeted = false;
   #failed = false;
+  /** What the peer is to be told as soon as it has said that it understands. */
+  #owesGoodbye: CloseReason | undefined;
+  #hasGoodbye = false;
+  hasReceivedFrame = false;
 
   constructor(sink: FrameChannel, { maxFrameBytes, compression }: Pick<FrameCodec, 'maxFrameBytes' | 'compression'>) {
     this.#sink = sink;
@@ -149,6 +155,18 @@ export class FrameConnection implements ConnectionCodec {
     };
     if (compressed instanceof Promise) return compressed.then(write);
     write(compressed);
+  }
+
+  goodbye(reason: CloseReason): void {
+    this.#owesGoodbye = reason;
+    if (this.#greeted) this.#sayGoodbye();
+  }
+
+  #sayGoodbye(): void {
+    const reason = this.#owesGoodbye;
+    if (reason === undefined) return;
+    this.#owesGoodbye = undefined;
+    this.#sink.writeOwn((output) => output.write(encodeFrame(frameKind.GOODBYE, Buffer.from(reason))));
   }
 
   decode(bytes: Uint8Array, start: number, end: number): number {
@@ -261,6 +279,7 @@ export class FrameConnection implements ConnectionCodec {
       if (!isAnswer(kind)) return this.#sink.frames(bytes, start, end, 1);
       return this.#sink.answers(bytes, start, end, laneOfRequest(readU32(bytes, body)));
     }
+    this.hasReceivedFrame = true;
     switch (kind) {
       case frameKind.PING:
         this.#answerPing(bytes.slice(body, end));
@@ -268,6 +287,8 @@ export class FrameConnection implements ConnectionCodec {
       case frameKind.HELLO:
         this.#greet(bytes, body, end);
         return true;
+      case frameKind.GOODBYE:
+        return this.#heedGoodbye(bytes.subarray(body, end));
       default:
         // A pong: this version sends no ping, so it answers nothing.
         return true;
@@ -291,6 +312,17 @@ export class FrameConnection implements ConnectionCodec {
       this.#compresses = takesLz4 && isSameDictionary;
     }
     this.#greeted = true;
+    this.#sayGoodbye();
+  }
+
+  /** Only the first one: whoever sends more of them has nothing to say. */
+  #heedGoodbye(reason: Uint8Array): boolean {
+    if (this.#hasGoodbye) {
+      this.#sink.ignored();
+      return true;
+    }
+    this.#hasGoodbye = this.#sink.goodbye(Buffer.from(reason).toString());
+    return this.#hasGoodbye;
   }
 
   /** Begins to decompress a message. True: it has been taken. */
@@ -449,12 +481,15 @@ export class FrameConnection implements ConnectionCodec {
   #begin(next: typeof state.STREAM | typeof state.SKIP, total: number, start: number, until: number): number {
     this.#remaining = start + total - until;
     this.#state = this.#remaining === 0 ? state.FRAME : next;
+    if (this.#remaining === 0) this.hasReceivedFrame = true;
     return until;
   }
 
   #pass(start: number, until: number): number {
     this.#remaining -= until - start;
-    if (this.#remaining === 0) this.#state = state.FRAME;
+    if (this.#remaining > 0) return until;
+    this.#state = state.FRAME;
+    this.hasReceivedFrame = true;
     return until;
   }
 
@@ -483,6 +518,7 @@ function headerBytes(kind: number): number {
 }
 
 function isControl(kind: number): boolean {
+  if (kind === frameKind.GOODBYE) return true;
   return kind === frameKind.PING || kind === frameKind.PONG || kind === frameKind.HELLO;
 }
 

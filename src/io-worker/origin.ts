@@ -1,5 +1,5 @@
 import type { CloseReason } from '../shared/close-reason.js';
-import type { ConnectionSettings, ListenRequest } from '../shared/control-protocol.js';
+import type { ConnectionSettings, DrainReport, ListenRequest } from '../shared/control-protocol.js';
 import { encodeTlsFailed, eventKind, TLS_VERSION_BYTES, type TlsPeer } from '../shared/event-record.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
@@ -125,14 +125,19 @@ export class Origin {
   }
 
   /** Lets every connection finish what it has in hand; after the deadline closes what is left. */
-  async windDown(reason: CloseReason, drainMs: number): Promise<void> {
+  async windDown(reason: CloseReason, drainMs: number): Promise<DrainReport> {
     this.acceptor?.stop();
     const connections = [...this.connections];
+    const open = connections.filter((connection) => !connection.isClosed);
+    let cut = 0;
     const deadline = setTimeout(() => {
+      for (const connection of open) if (!connection.isClosed) cut++;
       for (const connection of connections) connection.destroy(reason);
     }, drainMs);
     await Promise.all(connections.map((connection) => connection.windDown(reason)));
     clearTimeout(deadline);
+    const unsentBytes = open.reduce((total, connection) => total + connection.unsentBytes, 0);
+    return { connections: open.length, cut, unsentBytes };
   }
 
   /** New connections get these settings from now on, and all threads that know the server are told: they restore it after a crash. */

@@ -12,10 +12,12 @@ import { type ChannelOwner, ConnectionChannel } from './codec-channel.js';
 import { codecFailed } from './codec-failure.js';
 import { ConnectionEncoder, type EncoderOwner } from './connection-encoder.js';
 import { ConnectionInput, type InputOwner } from './connection-input.js';
+import { ConnectionLimits, type LimitedConnection, overLimit } from './connection-limits.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
+import { type PaceOwner, SendPace } from './send-pace.js';
 import type { SocketListener, SocketStream } from './socket-stream.js';
 import { Deadline } from './timing-wheel.js';
 import { isTlsError, tlsError } from './tls-error.js';
@@ -45,7 +47,12 @@ const pauseReason = {
   WITH_LANE: 4,
   /** It has brought enough for now: into this turn, or of a long message into the ring. */
   RESTING: 8,
+  /** It has brought more than `maxReceiveBytesPerSecond`. */
+  THROTTLED: 32,
 } as const;
+
+/** Both are no reason to look into, and have counters or limits of their own. */
+const QUIET_PAUSES = pauseReason.RESTING | pauseReason.THROTTLED;
 
 /**
  * One connection, from open to close.
@@ -55,7 +62,9 @@ const pauseReason = {
  *  socket <--write-- ConnectionOutput <-- ConnectionEncoder (codec) <-- command rings
  * ```
  */
-export class TcpConnection implements SocketListener, InputOwner, OutputOwner, EncoderOwner, ChannelOwner {
+export class TcpConnection
+  implements SocketListener, InputOwner, OutputOwner, EncoderOwner, ChannelOwner, LimitedConnection, PaceOwner
+{
   readonly slot: number;
   readonly generation: number;
   readonly origin: Origin;
@@ -89,6 +98,12 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   #shutdownDeadline: Deadline | undefined;
   #slowRead: Deadline | undefined;
   #slowReadMs = MIN_SLOW_READ_MS;
+  readonly #limits: ConnectionLimits | undefined;
+  /** Of the application's, with the kernel. */
+  #sentBytes = 0;
+  #saidGoodbye = false;
+  /** Once it is closed. */
+  #unsentBytes = 0;
   #closePayload: Buffer = NOTHING;
   readonly #whenClosed: (() => void)[] = [];
 
@@ -98,6 +113,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     origin: Origin,
     at: { slot: number; generation: number },
     attempt: number,
+    sinceMs: number,
   ) {
     this.#loop = loop;
     this.#socket = socket;
@@ -109,14 +125,27 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#encoder = new ConnectionEncoder(this.#output, loop.chunkPool, this);
     const about = { addresses: this.addresses, origin: origin.id, attempt, passesOn: origin.audience.passesOn };
     this.input = new ConnectionInput(at, this, about, loop.wheel);
+    const { limits } = origin.settings;
+    this.#limits = ConnectionLimits.of(limits, loop.wheel, this, sinceMs);
+    const { maxSendBytesPerSecond, closesOverRate } = limits;
+    if (maxSendBytesPerSecond !== undefined) {
+      this.#output.pace = new SendPace(maxSendBytesPerSecond, closesOverRate, loop.wheel, this);
+    }
   }
 
   /**
    * Makes a connection of a connected socket, announces it and starts to read.
    * @param attempt which connect() this answers, 0 for an accepted socket
+   * @param sinceMs how long ago it was accepted
    * @returns undefined if the connection table is full
    */
-  static open(loop: EventLoop, socket: SocketStream, origin: Origin, attempt: number): TcpConnection | undefined {
+  static open(
+    loop: EventLoop,
+    socket: SocketStream,
+    origin: Origin,
+    attempt: number,
+    sinceMs = 0,
+  ): TcpConnection | undefined {
     const { settings, codec } = origin;
     const { type } = settings.codec;
     const at = loop.slots.open({
@@ -127,7 +156,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
       hasRequests: type === 'frame',
     });
     if (at === undefined) return undefined;
-    const connection = new TcpConnection(loop, socket, origin, at, attempt);
+    const connection = new TcpConnection(loop, socket, origin, at, attempt, sinceMs);
     loop.slots.put(at.slot, connection);
     connection.#start();
     return connection;
@@ -241,6 +270,8 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   /** FIN behind what was sent; the connection closes when both sides are done, or when nothing moves any more. */
   shutdown(reason: CloseReason): void {
     if (this.#finishing || this.#closed) return;
+    if (reason !== 'peer-end') this.#sayGoodbye(reason);
+    this.#limits?.ending();
     this.#finishing = true;
     this.#reason ??= this.#windDownReason ?? reason;
     this.#loop.table.setState(this.slot, this.generation, slotState.CLOSING);
@@ -264,7 +295,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   destroy(reason: CloseReason, error?: Error): void {
     // As from a net.Socket: what was sent in front of it goes as far as the kernel takes it at once.
-    if (reason === 'local-destroy' && !this.#closed) while (this.#output.flush());
+    if (reason === 'local-destroy' && !this.#closed) this.#output.flushNow();
     this.#close(reason, error);
   }
 
@@ -355,10 +386,23 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     const closed = new Promise<void>((resolve) => this.#whenClosed.push(resolve));
     if (this.#windDownReason === undefined) {
       this.#windDownReason = reason;
+      this.#sayGoodbye(reason);
       this.input.windDown();
       if (this.input.isHeld && !this.input.isLeaving) this.#windDownAlone(reason);
     }
     return closed;
+  }
+
+  /** Bytes that it had accepted and that the kernel never got, once it is closed. */
+  get unsentBytes(): number {
+    return this.#unsentBytes;
+  }
+
+  /** Once, while there is time for the peer to do something about it. */
+  #sayGoodbye(reason: CloseReason): void {
+    if (this.#saidGoodbye) return;
+    this.#saidGoodbye = true;
+    this.input.sayGoodbye(reason);
   }
 
   /** The event loop's, at the end of a turn. */
@@ -372,6 +416,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
     this.input.received(bytes, length);
+    if (!this.#closed) this.#limits?.received(length);
     if (this.#closed || !this.#hasReadEnough(length)) return;
     this.#setPause(pauseReason.RESTING, true);
     this.#loop.rest(this);
@@ -415,6 +460,8 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     if (this.#closed) return;
     this.#loop.wake();
     this.#reason ??= this.#windDownReason ?? 'peer-end';
+    if (this.origin.settings.allowHalfOpen) this.#limits?.peerEnded();
+    else this.#limits?.ending();
     this.input.ended();
   }
 
@@ -506,11 +553,44 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   onSent(bytes: number, own: number): void {
     this.#loop.table.noteSent(this.slot, bytes);
+    this.#sentBytes += bytes - own;
+    this.#limits?.moved();
     this.uncharge(bytes - own);
   }
 
   onFlushed(lane: EventLane): void {
     lane.notices.send(eventKind.FLUSHED, this.slot, this.generation, NOTHING);
+  }
+
+  // ---- the limits' ----
+
+  get movement(): number {
+    return this.input.moved + this.#sentBytes;
+  }
+
+  get hasReceivedFrame(): boolean {
+    return this.input.hasReceivedFrame;
+  }
+
+  onThrottled(throttled: boolean): void {
+    this.#setPause(pauseReason.THROTTLED, throttled);
+  }
+
+  onOverLimit(reason: CloseReason, error: ReactorError): void {
+    if (this.#closed) return;
+    this.#sayGoodbye(reason);
+    this.#output.flushNow();
+    this.#close(reason, error);
+  }
+
+  onRoom(): void {
+    this.#loop.markDirty(this);
+  }
+
+  onOverRate(): void {
+    const { maxSendBytesPerSecond } = this.origin.settings.limits;
+    const what = `more than ${maxSendBytesPerSecond} bytes were to be sent in a second`;
+    this.onOverLimit('limit', overLimit('maxSendBytesPerSecond', what));
   }
 
   // ----
@@ -544,7 +624,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#pauses = now;
     if (this.#closed) return;
     // A rest is everyday life of who sends much.
-    if ((before & ~pauseReason.RESTING) === 0 && (now & ~pauseReason.RESTING) !== 0) {
+    if ((before & ~QUIET_PAUSES) === 0 && (now & ~QUIET_PAUSES) !== 0) {
       this.#loop.board.count(boardCounter.READ_PAUSES);
     }
     if ((before === 0) === (now === 0)) return;
@@ -582,11 +662,13 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#closed = true;
     this.#clear(this.#shutdownDeadline);
     this.#clear(this.#slowRead);
+    this.#limits?.stop();
     const { table } = this.#loop;
     this.#output.settle();
     // First the state, then what is buffered: a sender adds first and then looks at the state.
     table.setState(this.slot, this.generation, slotState.CLOSED);
     const unsentBytes = Math.max(0, table.buffered(this.slot)) + this.#discarded;
+    this.#unsentBytes = unsentBytes;
     table.uncharge(this.slot, this.#unsent);
     this.#encoder.close();
     this.#output.clear();

@@ -252,6 +252,9 @@ export class AppLane {
       case eventKind.REDELIVERY:
         connection.receiveRedelivery(readU32(this.#copy(), 0));
         break;
+      case eventKind.GOODBYE:
+        connection.receiveGoodbye(this.#copy().toString());
+        break;
       case eventKind.LEAVE:
         connection.receiveLeave();
         break;

@@ -16,6 +16,8 @@ export interface CloseDetail {
   readonly unsentBytes: number;
   /** Messages that had been received and that the application had not taken when they were dropped. */
   readonly unreadMessages: number;
+  /** Why the peer has ended, if it has said so (codec 'frame') and this thread got the connection's events. */
+  readonly goodbye?: string;
   /** What went wrong, if anything did. */
   readonly error?: Error;
 }
@@ -26,6 +28,11 @@ export interface ConnectionEvents {
   request: [data: Buffer, reply: Reply];
   /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
   drain: [];
+  /**
+   * The peer says that it is about to end, and why: one of its close reasons, or another text of up to 256 bytes. It comes as soon as
+   * it is received, messages may still wait in front of it; what has been asked can still be answered, but nothing new should be begun.
+   */
+  goodbye: [reason: string];
   /** The peer has ended its side: there will be no more messages. */
   end: [];
   /** Always the last event. */

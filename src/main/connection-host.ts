@@ -19,6 +19,7 @@ export interface ConnectionHost {
   /** Several threads get each event. */
   readonly sharesEvents: boolean;
   onDrain(connection: TcpConnection): void;
+  onGoodbye(connection: TcpConnection, reason: string): void;
   /** It is closed; the application hears of it behind the messages that it has still to take: that is `onClose`. */
   onEnded(): void;
   onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;

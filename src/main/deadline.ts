@@ -9,14 +9,16 @@ export async function withDeadline<T>(ms: number, run: (deadline: AbortSignal) =
   }
 }
 
-/** True if it is not settled after `ms`; otherwise it rejects as the promise does. */
-export async function isOverdue(promise: Promise<unknown>, ms: number): Promise<boolean> {
+export const OVERDUE: unique symbol = Symbol('overdue');
+
+/** Settles as the promise does, or resolves with OVERDUE if it has not done so after `ms`. */
+export async function orOverdue<T>(promise: Promise<T>, ms: number): Promise<T | typeof OVERDUE> {
   let timer: NodeJS.Timeout | undefined;
-  const overdue = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(true), ms);
+  const overdue = new Promise<typeof OVERDUE>((resolve) => {
+    timer = setTimeout(() => resolve(OVERDUE), ms);
   });
   try {
-    return await Promise.race([promise.then(() => false), overdue]);
+    return await Promise.race([promise, overdue]);
   } finally {
     clearTimeout(timer);
   }

@@ -2,11 +2,13 @@ import type { CloseReason } from '../shared/close-reason.js';
 import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
+import { type CloseReport, closeReport, NOTHING_CLOSED, sumReports } from './close-report.js';
 import { withDeadline } from './deadline.js';
 import type { IoLink } from './io-link.js';
 import type { IoLinks } from './io-links.js';
 import { isMissingServer, Listening } from './listening.js';
 import {
+  acceptLimits,
   type ClientOptions,
   type ConnectOptions,
   connectionSettings,
@@ -86,6 +88,7 @@ export class Hosts {
         orphanTimeoutMs: options.orphanTimeoutMs ?? DEFAULT_ORPHAN_TIMEOUT_MS,
         connection: connectionSettings(options),
         tls,
+        acceptLimits: acceptLimits(options.limits),
       };
       const seniority = dispatch === 'owner' ? registry.nextNumber() : undefined;
       server.seniority = seniority ?? 0;
@@ -177,14 +180,23 @@ export class Hosts {
     await Promise.all([...this.#hosts.values()].map((host) => host.finish(deadline)));
   }
 
+  /** Returns what tells how many messages the application has not taken of connections that have closed since. */
+  watchUnread(): () => number {
+    // Some of them are forgotten with their connections.
+    const hosts = [...this.#hosts.values()];
+    const sum = (): number => hosts.reduce((total, host) => total + host.unreadMessages, 0);
+    const before = sum();
+    return () => sum() - before;
+  }
+
   /** The same, now. */
   finishAll(): void {
     for (const host of this.#hosts.values()) host.finishAll();
   }
 
   /** Closes the clients, and leaves the servers to other threads; those that no other thread has are closed. */
-  async leave(timeoutMs: number): Promise<void> {
-    await Promise.all([...this.#hosts.values()].map((host) => this.#leave(host, timeoutMs)));
+  async leave(timeoutMs: number): Promise<CloseReport> {
+    return sumReports(await Promise.all([...this.#hosts.values()].map((host) => this.#leave(host, timeoutMs))));
   }
 
   /** @param worker fail those on that io worker only */
@@ -237,12 +249,14 @@ export class Hosts {
     }
   }
 
-  async #close(host: TcpHost, reason: CloseReason, drainMs: number): Promise<void> {
-    await this.#owner.hold(() =>
+  async #close(host: TcpHost, reason: CloseReason, drainMs: number): Promise<CloseReport> {
+    const before = host.unreadMessages;
+    const drained = await this.#owner.hold(() =>
       withDeadline(drainMs, async (deadline) => {
-        await this.#listening.close(host.id, reason, drainMs, deadline);
+        const report = await this.#listening.close(host.id, reason, drainMs, deadline);
         await this.#owner.links.caughtUp();
         await host.finish(deadline);
+        return report;
       }),
     );
     if (host instanceof TcpClient) {
@@ -251,15 +265,16 @@ export class Hosts {
     this.#hosts.delete(host.id);
     if (host instanceof TcpServer) host.ended();
     this.#owner.onChanged();
+    return closeReport(drained, host.unreadMessages - before);
   }
 
-  async #leave(host: TcpHost, timeoutMs: number): Promise<void> {
+  async #leave(host: TcpHost, timeoutMs: number): Promise<CloseReport> {
     if (host instanceof TcpServer) {
       const listened = host.isListener;
-      if (!listened && !host.isSubscribed) return;
-      if (await this.#listening.unsubscribe(host.id, listened)) return;
+      if (!listened && !host.isSubscribed) return NOTHING_CLOSED;
+      if (await this.#listening.unsubscribe(host.id, listened)) return NOTHING_CLOSED;
     }
-    await host.close({ drainMs: timeoutMs });
+    return host.close({ drainMs: timeoutMs });
   }
 
   /** Takes turns, and passes over those that are being started again. */

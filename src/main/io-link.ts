@@ -6,6 +6,7 @@ import { type ConnectionId, connectionId } from '../shared/connection-id.js';
 import { ConnectionTable } from '../shared/connection-table.js';
 import {
   type ControlResult,
+  type DrainReport,
   type IoWorkerControl,
   LANE_REQUEST,
   type LaneRequest,
@@ -177,6 +178,13 @@ export class IoLink implements LaneListener {
   /** How many connections keep the thread alive. */
   get referencedCount(): number {
     return this.#connections.size - this.#unreferenced.size;
+  }
+
+  /** What is lost if the link is left now. */
+  drainReport(): DrainReport {
+    let unsentBytes = 0;
+    for (const connection of this.#connections.values()) unsentBytes += connection.bufferedAmount;
+    return { connections: this.#connections.size, cut: this.#connections.size, unsentBytes };
   }
 
   /** Calls the io worker. Rejects with its error, or with ERR_REACTOR_IO_WORKER_CRASH if it ends first. */

@@ -1,6 +1,7 @@
 import { postMessageToThread, threadId } from 'node:worker_threads';
-import type { IoWorkerControl } from '../shared/control-protocol.js';
+import type { DrainReport, IoWorkerControl } from '../shared/control-protocol.js';
 import { SleepWord } from '../shared/doorbell.js';
+import { sumDrained } from '../shared/drain-report.js';
 import { allocateThreadWords, threadWord } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
@@ -86,6 +87,11 @@ export class IoLinks implements LinkOwner {
   /** Connections whose events this thread gets. */
   get connectionCount(): number {
     return this.#links.reduce((total, link) => total + link.connectionCount, 0);
+  }
+
+  /** What is lost if they are left now, as far as this thread knows. */
+  drainReport(): DrainReport {
+    return sumDrained(this.#links.map((link) => link.drainReport()));
   }
 
   /** Nothing that this thread has sent waits for room in a ring. */

@@ -1,5 +1,6 @@
 import type { CloseReason } from '../shared/close-reason.js';
-import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
+import type { DrainReport, ListenRequest, ServerDescription } from '../shared/control-protocol.js';
+import { NOTHING_DRAINED, sumDrained } from '../shared/drain-report.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
 import type { IoLink } from './io-link.js';
@@ -85,17 +86,20 @@ export class Listening {
    * Closes a server or a client on all io workers. One that is being started again is told, too, so that no other thread has
    * the server listen there again; but not longer than the deadline.
    */
-  async close(id: number, reason: CloseReason, drainMs: number, deadline: AbortSignal): Promise<void> {
-    const late = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()));
-    await Promise.all(
+  async close(id: number, reason: CloseReason, drainMs: number, deadline: AbortSignal): Promise<DrainReport> {
+    const late = new Promise<DrainReport>((resolve) => {
+      deadline.addEventListener('abort', () => resolve(NOTHING_DRAINED));
+    });
+    const reports = await Promise.all(
       this.#links.all.map(async (link) => {
         const closed = this.#links
           .call(link.worker, 'closeOrigin', id, reason, drainMs)
-          .then(() => undefined, ignoreEnd);
+          .catch(ignoreEnd);
         // Whoever has the io worker answers when it has cut what was left at the deadline: that is worth waiting for.
-        await (link.isLost ? Promise.race([closed, late]) : closed);
+        return link.isLost ? Promise.race([closed, late]) : closed;
       }),
     );
+    return sumDrained(reports);
   }
 
   /** New TLS settings on all io workers that have the server. One that is being started again is waited for. */

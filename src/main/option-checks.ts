@@ -31,6 +31,7 @@ import type {
   LogicPoolOptions,
   ReactorCloseOptions,
   RequestOptions,
+  ServerLimitOptions,
   SpawnOptions,
   WaitOptions,
 } from './options.js';
@@ -42,7 +43,26 @@ const MAX_SPAWNED_IO_WORKERS = 32;
 
 const abortSignal: Check = (value) => (value instanceof AbortSignal ? undefined : 'an AbortSignal');
 
-const limits: Checks<LimitOptions> = { maxFrameBytes: integer(256, 512 * MIB), maxRequests: integer(1, 1_000_000) };
+/** More than any network brings; less than what a number holds exactly, also in thousandths. */
+const MAX_BYTES_PER_SECOND = 2 ** 40;
+const MAX_COUNT = 2 ** 31 - 1;
+
+const limits: Checks<LimitOptions> = {
+  maxFrameBytes: integer(256, 512 * MIB),
+  maxRequests: integer(1, 1_000_000),
+  firstFrameTimeoutMs: integer(1, DAY_MS),
+  idleTimeoutMs: integer(1, DAY_MS),
+  maxReceiveBytesPerSecond: integer(1024, MAX_BYTES_PER_SECOND),
+  maxSendBytesPerSecond: integer(1024, MAX_BYTES_PER_SECOND),
+  overRate: oneOf('throttle', 'close'),
+};
+
+const serverLimits: Checks<ServerLimitOptions> = {
+  ...limits,
+  maxConnections: integer(1, MAX_COUNT),
+  maxConnectionsPerAddress: integer(1, MAX_COUNT),
+  maxAcceptsPerSecond: integer(1, MAX_COUNT),
+};
 
 const connection: Checks<ConnectionOptions> = {
   codec,
@@ -72,6 +92,7 @@ const client: Checks<ClientOptions> = { ...connection, tls };
 
 const listen: Checks<ListenOptions> = {
   ...connection,
+  limits: nested(serverLimits),
   host: text,
   port: integer(0, 65_535),
   path: unixPath,
@@ -126,6 +147,10 @@ export function checkListen(options: ListenOptions): void {
   check('listen()', options, listen);
   checkCodec('listen()', options);
   needAddress('listen()', options);
+  if (options.path !== undefined && options.limits?.maxConnectionsPerAddress !== undefined) {
+    const message = "listen(): option 'limits.maxConnectionsPerAddress' cannot be given with 'path': there are no addresses";
+    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+  }
   if (options.mode === undefined || (options.path !== undefined && !options.path.startsWith('\0'))) return;
   const message = "listen(): option 'mode' goes with 'path', and a name that begins with '\\0' is no file";
   throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);

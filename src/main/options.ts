@@ -1,4 +1,6 @@
 import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
+import { AcceptCounts } from '../shared/accept-counts.js';
+import type { AcceptLimitSettings, ConnectionLimitSettings } from '../shared/limit-settings.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
@@ -54,6 +56,42 @@ export interface LimitOptions {
    * 1,000,000.
    */
   maxRequests?: number;
+  /**
+   * How long a peer may take until its first whole frame has come, of whatever kind (with other codecs than 'frame': its first message),
+   * counted from when it was accepted or connected; the TLS handshake of an accepted one is part of it. Then the connection closes with
+   * 'first-frame-timeout'. Time in which this side does not read does not count. Default: no limit; 1 ms to one day.
+   */
+  firstFrameTimeoutMs?: number;
+  /**
+   * A connection on which nothing but heartbeats has passed for so long, in either direction, closes with 'idle-timeout'. As long as
+   * this side does not read, it is not idle. Default: no limit; 1 ms to one day.
+   */
+  idleTimeoutMs?: number;
+  /**
+   * Bytes per second that are read from one connection, TLS not counted; those of one second may come at once. Default: no limit;
+   * 1,024 to 2^40.
+   */
+  maxReceiveBytesPerSecond?: number;
+  /** The same for what is written to one connection, with all that the codec adds. Default: no limit; 1,024 to 2^40. */
+  maxSendBytesPerSecond?: number;
+  /**
+   * What happens beyond these two: `'throttle'` (default) reads no more, or writes no more, until there is room; `'close'` closes the
+   * connection with reason 'limit' and ERR_REACTOR_LIMIT.
+   */
+  overRate?: 'throttle' | 'close';
+}
+
+/** A server has some more: who goes beyond these is turned away as soon as it is accepted, and counted in `stats().overLimit`. */
+export interface ServerLimitOptions extends LimitOptions {
+  /** Connections of the server at once, in all io workers, TLS handshakes included. Default: no limit; 1 to 2^31 - 1. */
+  maxConnections?: number;
+  /**
+   * Of these, how many from one address. Each io worker counts its own; with several of them that share a port it is a limit for each.
+   * Default: no limit; 1 to 2^31 - 1. Not with `path`.
+   */
+  maxConnectionsPerAddress?: number;
+  /** Connections accepted in each second of the clock, in all io workers. Default: no limit; 1 to 2^31 - 1. */
+  maxAcceptsPerSecond?: number;
 }
 
 export interface SpawnOptions {
@@ -90,6 +128,7 @@ export interface SpawnOptions {
 }
 
 export interface ListenOptions extends ConnectionOptions {
+  limits?: ServerLimitOptions;
   /** Default: every address of the machine, as `net.Server` does it. */
   host?: string;
   /** 0 to 65,535; 0 takes a free one, which `server.address` tells. Required, if there is no `path`. */
@@ -211,5 +250,19 @@ export function connectionSettings(options: ConnectionOptions): ConnectionSettin
     borrowed: options.messages === 'borrow',
     allowHalfOpen: options.allowHalfOpen === true,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? DEFAULT_SHUTDOWN_TIMEOUT_MS,
+    limits: connectionLimits(options.limits ?? {}),
   };
+}
+
+function connectionLimits(limits: LimitOptions): ConnectionLimitSettings {
+  const { firstFrameTimeoutMs, idleTimeoutMs, maxReceiveBytesPerSecond, maxSendBytesPerSecond, overRate } = limits;
+  const closesOverRate = overRate === 'close';
+  return { firstFrameTimeoutMs, idleTimeoutMs, maxReceiveBytesPerSecond, maxSendBytesPerSecond, closesOverRate };
+}
+
+/** Undefined if there is nothing to look at. */
+export function acceptLimits(limits: ServerLimitOptions = {}): AcceptLimitSettings | undefined {
+  const { maxConnections, maxConnectionsPerAddress, maxAcceptsPerSecond } = limits;
+  if ((maxConnections ?? maxConnectionsPerAddress ?? maxAcceptsPerSecond) === undefined) return undefined;
+  return { maxConnections, maxConnectionsPerAddress, maxAcceptsPerSecond, counts: AcceptCounts.allocate() };
 }

@@ -15,6 +15,8 @@ export interface ReactorStats {
   readonly connected: number;
   /** Peers turned away: no free slot, no file descriptor, or a TLS handshake that failed. */
   readonly refused: number;
+  /** Of these, peers turned away because of `limits` of a server: too many at once, from one address, or in a second. */
+  readonly overLimit: number;
   /** So many 'tlsClientError' were not told to a thread, since its event ring was full. */
   readonly untoldTlsErrors: number;
   readonly closed: number;
@@ -45,6 +47,7 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     accepted: sum(boardCounter.ACCEPTED),
     connected: sum(boardCounter.CONNECTED),
     refused: sum(boardCounter.REFUSED),
+    overLimit: sum(boardCounter.OVER_LIMIT),
     untoldTlsErrors: sum(boardCounter.UNTOLD_TLS_ERRORS),
     closed: sum(boardCounter.CLOSED),
     ignoredFrames: sum(boardCounter.IGNORED_FRAMES),

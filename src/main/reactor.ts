@@ -2,11 +2,13 @@ import { EventEmitter } from 'node:events';
 import { postMessageToThread, threadId } from 'node:worker_threads';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } from '../shared/connection-id.js';
+import { sumDrained } from '../shared/drain-report.js';
 import { DEFAULT_RING_BYTES, type LaneSizes } from '../shared/lane.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
-import { isOverdue, withDeadline } from './deadline.js';
+import { type CloseReport, closeReport, NOTHING_CLOSED } from './close-report.js';
+import { OVERDUE, orOverdue, withDeadline } from './deadline.js';
 import { Hosts } from './hosts.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
@@ -80,7 +82,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   readonly #crashes = new Map<number, ReactorError>();
   #calls = 0;
   #referenced = true;
-  #closing: Promise<void> | undefined;
+  #closing: Promise<CloseReport> | undefined;
   #ended = false;
   #fatal: ReactorError | undefined;
 
@@ -278,16 +280,17 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   }
 
   /**
-   * In the thread that spawned it: ends it gracefully. Stops accepting and connecting, lets every connection handle what it has
+   * In the thread that spawned it: ends it gracefully. Stops accepting and connecting, tells peers goodbye (codec 'frame'), lets every connection handle what it has
    * received and send what it has to send, cuts what is not done after `timeoutMs`, ends the io workers. Connections end with reason
    * 'reactor-close', in all threads.
    *
    * In an attached thread: leaves it. Its clients are closed; its servers go on with the other threads that have subscribed, and
    * are closed if there are none. What it has sent is sent.
    *
-   * Twice is the same as once. Throws ERR_REACTOR_INVALID_OPTION. Thread: any.
+   * Resolves with what has become of the connections that it has closed. Twice is the same as once. Throws
+   * ERR_REACTOR_INVALID_OPTION. Thread: any.
    */
-  async close(options: ReactorCloseOptions = {}): Promise<void> {
+  async close(options: ReactorCloseOptions = {}): Promise<CloseReport> {
     checkReactorClose(options);
     const timeoutMs = options.timeoutMs ?? DEFAULT_DRAIN_MS;
     this.#closing ??= this.#supervisor === undefined ? this.#detach(timeoutMs) : this.#shutDown(timeoutMs);
@@ -300,7 +303,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
    */
   destroy(): void {
     if (this.#ended) return;
-    this.#closing ??= Promise.resolve();
+    this.#closing ??= Promise.resolve(NOTHING_CLOSED);
     this.#cut();
   }
 
@@ -328,39 +331,48 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   // ---- ending ----
 
-  async #shutDown(timeoutMs: number): Promise<void> {
-    if (this.#ended) return;
-    await this.#hold(() =>
+  async #shutDown(timeoutMs: number): Promise<CloseReport> {
+    if (this.#ended) return NOTHING_CLOSED;
+    const unread = this.#hosts.watchUnread();
+    const report = await this.#hold(() =>
       withDeadline(timeoutMs, async (deadline) => {
-        if (await isOverdue(this.#links.callAll('close', timeoutMs), timeoutMs + GRACE_MS)) {
+        const drained = await orOverdue(this.#links.callAll('close', timeoutMs), timeoutMs + GRACE_MS);
+        if (drained === OVERDUE) {
+          const cut = this.#links.drainReport();
           this.#cut();
-          return;
+          return closeReport(cut, unread());
         }
         // The last events are in the rings by now; they come before the end.
         await this.#links.caughtUp();
         await this.#hosts.finish(deadline);
         this.#registry.end('closed');
         await this.#supervisor?.stop();
+        return closeReport(sumDrained(drained), unread());
       }),
     );
     this.#end('reactor-close');
+    return report;
   }
 
   /** Leaves the reactor to the other threads. */
-  async #detach(timeoutMs: number): Promise<void> {
-    if (this.#ended) return;
-    await this.#hold(() =>
+  async #detach(timeoutMs: number): Promise<CloseReport> {
+    if (this.#ended) return NOTHING_CLOSED;
+    const report = await this.#hold(() =>
       withDeadline(timeoutMs, async (deadline) => {
-        const late = new Promise<void>((resolve) => deadline.addEventListener('abort', () => resolve()));
-        await Promise.race([this.#hosts.leave(timeoutMs), late]);
+        const late = new Promise<CloseReport>((resolve) => {
+          deadline.addEventListener('abort', () => resolve(closeReport(this.#links.drainReport(), 0)));
+        });
+        const left = await Promise.race([this.#hosts.leave(timeoutMs), late]);
         // What waits for room in a command ring is lost with this thread.
         while (!this.#links.hasSent && !deadline.aborted) {
           this.#links.loop.wake();
           await new Promise((resolve) => setImmediate(resolve));
         }
+        return left;
       }),
     );
     this.#end('reactor-close');
+    return report;
   }
 
   #onCrash(worker: number, error: ReactorError, respawns: boolean): void {

@@ -1,6 +1,7 @@
 import type { ConnectRequest } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
+import type { CloseReport } from './close-report.js';
 import type { ConnectionInfo } from './connection-events.js';
 import { checkConnect, checkServerClose } from './option-checks.js';
 import {
@@ -23,7 +24,7 @@ export interface ClientBackend {
   /** The attempt is over, one way or the other. */
   settled(attempt: number): void;
   abort(attempt: number): void;
-  close(client: TcpClient, drainMs: number): Promise<void>;
+  close(client: TcpClient, drainMs: number): Promise<CloseReport>;
   /** Behind the microtasks that an answer sets in motion. */
   defer(run: () => void): void;
 }
@@ -39,7 +40,7 @@ export class TcpClient extends TcpHost {
   readonly #options: ClientOptions;
   readonly #tls: TlsClientSettings | undefined;
   readonly #attempts = new Map<number, Attempt>();
-  #closing: Promise<void> | undefined;
+  #closing: Promise<CloseReport> | undefined;
 
   /** @internal */
   constructor(id: number, options: ClientOptions, tls: TlsClientSettings | undefined, backend: ClientBackend) {
@@ -94,10 +95,10 @@ export class TcpClient extends TcpHost {
   }
 
   /**
-   * Aborts attempts, lets every connection handle what it has received and send what it has to send, then shuts it down;
-   * cuts what is not done after `drainMs`. Twice is the same as once. Throws ERR_REACTOR_INVALID_OPTION. Thread: app.
+   * Aborts attempts, tells peers goodbye (codec 'frame'), lets every connection handle what it has received and send what it has to send, then shuts it down;
+   * cuts what is not done after `drainMs`. Resolves with what has become of the connections. Twice is the same as once. Throws ERR_REACTOR_INVALID_OPTION. Thread: app.
    */
-  async close(options: CloseOptions = {}): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<CloseReport> {
     checkServerClose(options);
     this.#closing ??= this.#shutDown(options.drainMs ?? DEFAULT_DRAIN_MS);
     return this.#closing;
@@ -111,9 +112,9 @@ export class TcpClient extends TcpHost {
     if (this.#closing !== undefined) throw new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
   }
 
-  async #shutDown(drainMs: number): Promise<void> {
+  async #shutDown(drainMs: number): Promise<CloseReport> {
     for (const attempt of this.#attempts.keys()) this.#backend.abort(attempt);
-    await this.#backend.close(this, drainMs);
+    return this.#backend.close(this, drainMs);
   }
 
   /** @internal Their io worker has ended: they will not be answered. */

@@ -17,6 +17,7 @@ import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
 import { DEFAULT_REQUEST_TIMEOUT_MS, type DuplexOptions, type RequestOptions, type WaitOptions } from './options.js';
 import { makeReply, type Reply } from './reply.js';
 import { SendPath, sendOutcome } from './send-path.js';
+import { surfaceErrors } from './surface.js';
 import { throwIfAborted } from './waiters.js';
 
 const NO_COUNTS: ConnectionCounts = Object.freeze({
@@ -80,6 +81,9 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   /** So many of the next messages come again, after the death of the thread that got them before. */
   #redeliveries = 0;
   #end: 'open' | 'received' | 'emitted' = 'open';
+  /** What the peer has said of its end. */
+  #goodbye: string | undefined;
+  #hasStarted = false;
   #closeEvent: CloseEvent | undefined;
   #closeEmitted = false;
 
@@ -393,6 +397,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal Events may go out from now on. */
   start(): void {
+    this.#hasStarted = true;
+    if (this.#goodbye !== undefined) surfaceErrors(() => this.#emitGoodbye());
     this.#flow.start();
   }
 
@@ -424,6 +430,22 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#end = 'received';
     this.#context.requests.close(this.id, this.#peerEndedError());
     this.#flow.flow();
+  }
+
+  /** @internal */
+  receiveGoodbye(reason: string): void {
+    this.#goodbye = reason;
+    // Before, nobody has had a chance to listen.
+    if (this.#hasStarted) this.#emitGoodbye();
+  }
+
+  #emitGoodbye(): void {
+    const reason = this.#goodbye ?? '';
+    try {
+      this.#host?.onGoodbye(this, reason);
+    } finally {
+      this.emit('goodbye', reason);
+    }
   }
 
   /** @internal */
@@ -703,6 +725,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     return {
       unsentBytes,
       unreadMessages: this.#flow.unread,
+      ...(this.#goodbye !== undefined && { goodbye: this.#goodbye }),
       ...(error !== undefined && { error: fromErrorData(error) }),
     };
   }

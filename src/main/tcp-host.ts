@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { TlsFailedEvent, TlsPeer } from '../shared/event-record.js';
 import { fromErrorData } from '../shared/reactor-error.js';
+import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
 import type { CloseOptions } from './options.js';
 import type { Reply } from './reply.js';
@@ -18,6 +19,8 @@ export interface HostEvents {
   request: [connection: TcpConnection, data: Buffer, reply: Reply];
   /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
   drain: [connection: TcpConnection];
+  /** The peer says that it is about to end, and why: see the event of the connection. */
+  goodbye: [connection: TcpConnection, reason: string];
   /** Always a connection's last event. */
   disconnect: [connection: TcpConnection, reason: CloseReason, detail: CloseDetail];
   /**
@@ -38,6 +41,8 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   #open = 0;
   readonly #ended = new Waiters<void>();
   readonly #finished = new Waiters<void>();
+  /** @internal Of all that have closed: messages that the application has not taken. */
+  unreadMessages = 0;
 
   /** @internal */
   protected constructor(id: number) {
@@ -90,6 +95,11 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   }
 
   /** @internal */
+  onGoodbye(connection: TcpConnection, reason: string): void {
+    this.emit('goodbye', connection, reason);
+  }
+
+  /** @internal */
   onTlsFailed({ error, peer }: TlsFailedEvent): void {
     this.emit('tlsClientError', fromErrorData(error), peer);
   }
@@ -114,6 +124,7 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** @internal */
   onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void {
     this.#connections.delete(connection);
+    this.unreadMessages += detail.unreadMessages;
     if (this.#connections.size === 0) this.#finished.resolveAll();
     this.emit('disconnect', connection, reason, detail);
   }
@@ -134,7 +145,7 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   }
 
   /** See TcpServer and TcpClient. */
-  abstract close(options?: CloseOptions): Promise<void>;
+  abstract close(options?: CloseOptions): Promise<CloseReport>;
 
   /** @internal A connection has been opened; `attempt` names the connect() it answers. */
   abstract onOpen(connection: TcpConnection, attempt: number, info: ConnectionInfo): void;

@@ -3,6 +3,7 @@ import type { ListenRequest, ServerAddress, ServerDescription } from '../shared/
 import { maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
+import { type CloseReport, NOTHING_CLOSED } from './close-report.js';
 import type { ConnectionInfo } from './connection-events.js';
 import { checkBroadcast, checkServerClose } from './option-checks.js';
 import { type BroadcastOptions, type CloseOptions, DEFAULT_DRAIN_MS } from './options.js';
@@ -21,7 +22,7 @@ export interface ServerBackend {
   updateTls(server: TcpServer, tls: TlsServerSettings): Promise<void>;
   /** As an io worker knows it. */
   describe(server: TcpServer, worker: number): Promise<ServerDescription>;
-  close(server: TcpServer, drainMs: number): Promise<void>;
+  close(server: TcpServer, drainMs: number): Promise<CloseReport>;
   /** Behind the microtasks that an answer sets in motion. */
   defer(run: () => void): void;
   /** Whether it keeps the process alive may have changed. */
@@ -48,7 +49,7 @@ export class TcpServer extends TcpHost {
   seniority = 0;
   /** The last time that this thread left. */
   #leaving: Promise<void> | undefined;
-  #closing: Promise<void> | undefined;
+  #closing: Promise<CloseReport> | undefined;
   #isClosed = false;
   /** Connections that came before whoever called listen() or subscribe() had a chance to listen to events. */
   #early: { readonly connection: TcpConnection; readonly info: ConnectionInfo }[] | undefined = [];
@@ -154,13 +155,13 @@ export class TcpServer extends TcpHost {
   }
 
   /**
-   * Stops accepting, lets every connection handle what it has received and send what it has to send, then shuts it down.
+   * Stops accepting, tells peers goodbye (codec 'frame'), lets every connection handle what it has received and send what it has to send, then shuts it down.
    * What is not done after `drainMs` is cut; its 'disconnect' says how many bytes were not sent. Connections end with
-   * reason 'server-close'. Twice is the same as once.
+   * reason 'server-close'. Resolves with what has become of them. Twice is the same as once.
    *
    * Throws ERR_REACTOR_INVALID_OPTION. Thread: any.
    */
-  async close(options: CloseOptions = {}): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<CloseReport> {
     checkServerClose(options);
     this.#closing ??= this.#backend.close(this, options.drainMs ?? DEFAULT_DRAIN_MS);
     return this.#closing;
@@ -202,7 +203,7 @@ export class TcpServer extends TcpHost {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#subscribed = false;
-    this.#closing ??= Promise.resolve();
+    this.#closing ??= Promise.resolve(NOTHING_CLOSED);
     this.emit('close');
   }
 

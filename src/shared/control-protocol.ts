@@ -4,6 +4,7 @@ import type { CodecSettings } from './codec-settings.js';
 import type { ConnectionId } from './connection-id.js';
 import type { ConnectionAddresses } from './event-record.js';
 import type { LaneMemory, LaneSizes } from './lane.js';
+import type { AcceptLimitSettings, ConnectionLimitSettings } from './limit-settings.js';
 import type { ErrorData } from './reactor-error.js';
 import type { TlsClientSettings, TlsInfo, TlsServerSettings } from './tls-settings.js';
 
@@ -35,13 +36,13 @@ export interface IoWorkerControl {
   /** What the server listens with now. */
   describe(server: number): ControlResult<ServerDescription>;
   /** Ends a server or a client: stops accepting, winds its connections down, answers when the last is closed. */
-  closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<void>;
+  closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<DrainReport>;
   connect(request: ConnectRequest): ControlResult<ConnectionId>;
   abortConnect(attempt: number): ControlResult<void>;
   /** Answers undefined if it is closed. */
   info(id: ConnectionId): ControlResult<ConnectionDetails | undefined>;
   /** Winds down everything there is. */
-  close(drainMs: number): ControlResult<void>;
+  close(drainMs: number): ControlResult<DrainReport>;
 }
 
 /** comlink carries only an error's message, so that failures travel as data. */
@@ -58,6 +59,16 @@ export interface ConnectionSettings {
   readonly borrowed: boolean;
   readonly allowHalfOpen: boolean;
   readonly shutdownTimeoutMs: number;
+  readonly limits: ConnectionLimitSettings;
+}
+
+/** What has become of the connections that were open when something was closed. */
+export interface DrainReport {
+  readonly connections: number;
+  /** Of them, those that were not done at the deadline. */
+  readonly cut: number;
+  /** Bytes that had been accepted on them and that the kernel never got. */
+  readonly unsentBytes: number;
 }
 
 /**
@@ -80,6 +91,8 @@ export interface ListenRequest {
   readonly orphanTimeoutMs: number;
   readonly connection: ConnectionSettings;
   readonly tls: TlsServerSettings | undefined;
+  /** Undefined: it accepts whoever comes. */
+  readonly acceptLimits: AcceptLimitSettings | undefined;
 }
 
 /** What the io worker knows of a connection. */

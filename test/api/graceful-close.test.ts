@@ -211,7 +211,7 @@ for (const { call, reason, close } of closers) {
       const elsewhere = await other.listen({ host: HOST, port: 0 });
       elsewhere.on('message', (from, data) => void from.send(data));
       polite(peer).send('request');
-      let closing: Promise<void> | undefined;
+      let closing: Promise<unknown> | undefined;
       let sent: boolean | undefined;
       for await (const data of connection) {
         closing = close(stage);
@@ -284,7 +284,7 @@ for (const { call, reason, close } of closers) {
     it('may be called in a message handler, whose answer still arrives', async () => {
       const stage = await accepted();
       const { connection, peer } = stage;
-      let closing: Promise<void> | undefined;
+      let closing: Promise<unknown> | undefined;
       connection.on('message', (data) => {
         closing = close(stage);
         connection.send(`bye, ${data.toString()}`);

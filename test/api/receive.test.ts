@@ -510,7 +510,7 @@ describe('receiving', () => {
       const { server, connection, peer } = await stage.accepted();
       peer.read().send('1');
       void peer.ended.then(() => peer.end());
-      let closing: Promise<void> | undefined;
+      let closing: Promise<unknown> | undefined;
       for await (const data of connection) {
         expect(data.toString()).to.equal('1');
         closing = server.close();

@@ -114,6 +114,11 @@ export class RecordingSink implements FrameChannel {
     return true;
   }
 
+  goodbye(_reason: string): boolean {
+    this.ignored();
+    return true;
+  }
+
   ignored(): void {
     this.#countCall();
     this.#expectBetweenMessages('ignored');
@@ -341,7 +346,7 @@ function referenceDecode(bytes: Buffer, maxFrameBytes: number, { compression, di
     if (left < 5) return ends;
     const kind = bytes.readUInt8(at + 4);
     if (kind >= 9 && kind <= 63) return protocolError();
-    const short = kind === 1 || kind === 2 || kind === 3;
+    const short = kind === 1 || kind === 2 || kind === 3 || kind === 5;
     if (short && length - 2 > 256) return protocolError();
     if (left < 6) return ends;
     const flags = bytes.readUInt8(at + 5);
@@ -367,6 +372,8 @@ function referenceDecode(bytes: Buffer, maxFrameBytes: number, { compression, di
     } else if (what !== undefined) frames.push({ end, finding: { what, body } });
     if (kind === 1) frames.push({ end, finding: { what: 'ping', body } });
     if (kind === 2) frames.push({ end, finding: undefined });
+    // Whether it is told or passed over as another one, the sink writes it down in one way.
+    if (kind === 5) frames.push({ end, finding: { what: 'ignored' } });
     if (kind === 3) {
       if (++hellos > 1 || body.length < 16 || body.readUInt16LE(0) === 0) return protocolError();
       frames.push({ end, finding: undefined });
@@ -444,7 +451,7 @@ function repetitiveBody(random: Random, length: number): Buffer {
 function validFrame(random: Random, maxFrameBytes: number, { compression, dictionary }: Agreement): Buffer {
   const limit = maxFrameBytes - 2;
   const kind = random.pick([0, 0, 0, 0, 1, 1, 2, 4, 5, 6, 6, 7, 7, 7, 8, 64, 200, 255]);
-  const isShort = kind === 1 || kind === 2;
+  const isShort = kind === 1 || kind === 2 || kind === 5;
   let length = random.integer(0, random.pick([0, 10, 10, 10, 256]));
   if (!isShort && random.chance(0.1)) length = random.integer(65_520, 65_545);
   else if (!isShort && random.chance(0.05)) length = random.integer(60_000, 200_000);

@@ -83,6 +83,7 @@ class IoWorker {
       borrowed: false,
       allowHalfOpen: false,
       shutdownTimeoutMs: 1000,
+      limits: {},
     } as unknown as ConnectionSettings;
     const request = { server: 1, dispatch: 'owner', orphanTimeoutMs: 0, connection: settings } as ListenRequest;
     const origin = Origin.server(request, codec, this.loop);
