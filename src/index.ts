@@ -2,6 +2,7 @@ export type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './io-wor
 export { type DecodeFramesOptions, decodeFrames } from './io-worker/decode-frames.js';
 export { type CodecDefinition, defineCodec } from './io-worker/define-codec.js';
 export { attach } from './main/attach.js';
+export type { CloseReport } from './main/close-report.js';
 export type {
   CodecOption,
   CompressionOptions,
@@ -12,7 +13,6 @@ export type {
   SimpleReactorCodecOptions,
 } from './main/codec-options.js';
 export type { ConnectionDuplex } from './main/connection-duplex.js';
-export type { CloseReport } from './main/close-report.js';
 export type {
   CloseDetail,
   ConnectionEvents,
@@ -21,6 +21,7 @@ export type {
   MessageInfo,
 } from './main/connection-events.js';
 export { defineLogic, type Logic, type LogicContext } from './main/define-logic.js';
+export type { HeartbeatOptions, StallOptions } from './main/heartbeat-options.js';
 export { LogicPool, type LogicPoolEvents, type LogicRestart } from './main/logic-pool.js';
 export type {
   BroadcastOptions,
@@ -53,6 +54,8 @@ export { type CloseReason, closeReasons } from './shared/close-reason.js';
 export type { ConnectionId } from './shared/connection-id.js';
 export type { ConnectionDetails, Dispatch, ServerAddress } from './shared/control-protocol.js';
 export type { ConnectionAddresses, TlsPeer } from './shared/event-record.js';
+export type { StallAction } from './shared/heartbeat-settings.js';
+export type { Percentiles } from './shared/lateness-histogram.js';
 export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';
 export type {
   CertificateName,

@@ -10,6 +10,10 @@ export interface ChannelOwner {
   readonly role: 'server' | 'client';
   readonly addresses: ConnectionAddresses;
   readonly isReading: boolean;
+  /** False: peers are to think that this side is dead. */
+  readonly answersPings: boolean;
+  /** The peer has answered the ping with that clock. */
+  onPong(clock: number): void;
   /** See CodecChannel. */
   writeOwn(write: (output: CodecOutput) => void | Promise<void>): boolean;
 }
@@ -70,6 +74,19 @@ export class ConnectionChannel implements CodecChannel {
 
   fail(reason: CloseReason, error: ReactorError): void {
     this.#input.fail(reason, error);
+  }
+
+  get answersPings(): boolean {
+    return this.#owner.answersPings;
+  }
+
+  pong(clock: number): void {
+    this.#owner.onPong(clock);
+  }
+
+  /** The peer's application has stood still for so long. False: not taken. */
+  busy(stallMs: number): boolean {
+    return this.#input.busy(stallMs);
   }
 
   /** The peer is about to end. False: not taken. */

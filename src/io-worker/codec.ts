@@ -57,6 +57,12 @@ export interface ConnectionCodec {
   /** What comes out of the command ring is what goes on the wire: nothing is to be encoded. Built-in codecs only. */
   readonly passesThrough?: boolean;
 
+  /** Asks the peer for a sign of life: `channel.pong` follows with the same clock. False: not now. Built-in codecs only. */
+  ping?(clock: number): boolean;
+
+  /** The peer is told, if there is a way, that this side's application has stood still for so long. Built-in codecs only. */
+  busy?(stallMs: number): void;
+
   /** The peer is told, if there is a way to tell it, that this side is about to end. Built-in codecs only. */
   goodbye?(reason: CloseReason): void;
 

@@ -7,6 +7,7 @@ import {
   REDELIVERY_BYTES,
 } from '../shared/event-record.js';
 import {
+  BUSY_BODY_BYTES,
   FRAME_HEADER_BYTES,
   FRAME_LENGTH_BYTES,
   FRAME_OVERHEAD_IN_LENGTH,
@@ -176,6 +177,20 @@ export class ConnectionInput implements OutboxOwner {
   /** A whole frame has come, of whatever kind. */
   get hasReceivedFrame(): boolean {
     return this.#hasWhole || this.#codec?.hasReceivedFrame === true;
+  }
+
+  /** Asks the peer for a sign of life. False: too much waits already, or the codec knows no pings. */
+  ping(clock: number): boolean {
+    return this.#codec?.ping?.(clock) === true;
+  }
+
+  /** This side's application has stood still for so long; 0: it goes on. */
+  sayBusy(stallMs: number): void {
+    this.#codec?.busy?.(stallMs);
+  }
+
+  isOnNoneBut(lanes: { has(lane: EventLane): boolean }): boolean {
+    return this.#outboxes.length > 0 && this.#outboxes.every(({ lane }) => lanes.has(lane));
   }
 
   /** This side is about to end. */
@@ -420,6 +435,15 @@ export class ConnectionInput implements OutboxOwner {
     if (!this.#takes()) return false;
     this.#goodbye = Buffer.from(reason);
     for (const outbox of this.#outboxes) outbox.event(eventKind.GOODBYE, this.#goodbye);
+    return true;
+  }
+
+  busy(stallMs: number): boolean {
+    this.#flushBatch();
+    if (!this.#takes()) return false;
+    const payload = Buffer.alloc(BUSY_BODY_BYTES);
+    payload.writeUInt32LE(stallMs);
+    for (const outbox of this.#outboxes) outbox.event(eventKind.BUSY, payload);
     return true;
   }
 

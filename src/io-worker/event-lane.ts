@@ -1,5 +1,5 @@
 import type { Doorbell } from '../shared/doorbell.js';
-import { PART_HEADER_BYTES, type PartHeader, partOffset } from '../shared/event-record.js';
+import { eventKind, PART_HEADER_BYTES, type PartHeader, partOffset } from '../shared/event-record.js';
 import { threadWord } from '../shared/lane.js';
 import type { Ledger } from '../shared/ledger.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
@@ -24,6 +24,8 @@ const MAX_PART_BYTES = 128 * 1024;
 
 /** So often, in records, the io worker looks how far the thread has come, if nothing else makes it look. */
 const TRAIL_LOOK = 256;
+
+const NOTHING = new Uint8Array(0);
 
 /** Someone with events for the lane that did not fit. */
 export interface BlockedSource {
@@ -163,6 +165,11 @@ export class EventLane {
     memory.writeU32(offset + partOffset.KIND, part.kind);
     memory.copyIn(offset + PART_HEADER_BYTES, bytes, start, end);
     return this.#publish(kind, offset, length, kept);
+  }
+
+  /** Gives the thread something to take, to see whether it is alive. */
+  probe(): void {
+    this.offer(eventKind.PROBE, 0, 0, NOTHING, 0, 0);
   }
 
   block(source: BlockedSource): void {

@@ -6,6 +6,7 @@ import { encodeClose, eventKind } from '../shared/event-record.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { RingConsumer } from '../shared/ring-consumer.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
+import { AppStalls } from './app-stalls.js';
 import { Broadcast } from './broadcast.js';
 import { ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
@@ -30,7 +31,14 @@ const FORGOTTEN: Buffer = encodeClose(
   {
     reason: 'local-destroy',
     unsentBytes: 0,
-    counts: { lastReceivedAt: 0, bytesReceived: 0, bytesSent: 0, messagesReceived: 0, droppedMessages: 0 },
+    counts: {
+      lastReceivedAt: 0,
+      bytesReceived: 0,
+      bytesSent: 0,
+      messagesReceived: 0,
+      droppedMessages: 0,
+      roundTripMs: 0,
+    },
   },
   new ReactorError('ERR_REACTOR_CONNECTION_CLOSED', 'It had been closed before this thread asked about it'),
 );
@@ -53,6 +61,8 @@ export class EventLoop {
   log: IoLog = SILENT;
   /** All deadlines of connections. */
   readonly wheel: TimingWheel = new TimingWheel();
+  /** The threads that make no progress, as connections with heartbeats see them. */
+  readonly appStalls: AppStalls = new AppStalls(this);
   /** Servers, and clients that have connections here. */
   readonly origins: Map<number, Origin> = new Map();
   readonly #sleepWord: SleepWord;

@@ -1,5 +1,6 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import {
+  BUSY_BODY_BYTES,
   capability,
   FIRST_RESERVED_KIND,
   FIRST_USER_KIND,
@@ -16,6 +17,7 @@ import {
   laneOfRequest,
   MAX_CONTROL_BODY_BYTES,
   maxBodyBytes,
+  PING_CLOCK_BYTES,
   REQUEST_ID_BYTES,
 } from '../shared/frame-format.js';
 import { READ_BUFFER_BYTES } from '../shared/lane.js';
@@ -39,11 +41,14 @@ export class FrameCodec implements Codec {
   readonly compression: Compression | undefined;
   readonly #hello: Buffer;
 
-  /** @param compression what this side offers to its peers */
-  constructor(maxFrameBytes: number, compression?: Compression) {
+  /**
+   * @param compression what this side offers to its peers
+   * @param heartbeatMs what it tells them of its heartbeat, 0: there is none
+   */
+  constructor(maxFrameBytes: number, compression?: Compression, heartbeatMs = 0) {
     this.maxFrameBytes = maxFrameBytes;
     this.compression = compression;
-    this.#hello = encodeHello(maxFrameBytes, compression);
+    this.#hello = encodeHello(maxFrameBytes, compression, heartbeatMs);
   }
 
   get maxMessageBytes(): number {
@@ -85,6 +90,9 @@ export type FrameChannel = Pick<
   | 'part'
   | 'ignored'
   | 'goodbye'
+  | 'answersPings'
+  | 'pong'
+  | 'busy'
   | 'fail'
   | 'resume'
   | 'writeOwn'
@@ -155,6 +163,19 @@ export class FrameConnection implements ConnectionCodec {
     };
     if (compressed instanceof Promise) return compressed.then(write);
     write(compressed);
+  }
+
+  ping(clock: number): boolean {
+    const body = Buffer.allocUnsafe(PING_CLOCK_BYTES);
+    body.writeDoubleLE(clock);
+    return this.#sink.writeOwn((output) => output.write(encodeFrame(frameKind.PING, body)));
+  }
+
+  busy(stallMs: number): void {
+    if (!this.#greeted) return;
+    const body = Buffer.allocUnsafe(BUSY_BODY_BYTES);
+    body.writeUInt32LE(Math.min(Math.round(stallMs), 2 ** 32 - 1));
+    this.#sink.writeOwn((output) => output.write(encodeFrame(frameKind.BUSY, body)));
   }
 
   goodbye(reason: CloseReason): void {
@@ -282,15 +303,19 @@ export class FrameConnection implements ConnectionCodec {
     this.hasReceivedFrame = true;
     switch (kind) {
       case frameKind.PING:
-        this.#answerPing(bytes.slice(body, end));
+        if (this.#sink.answersPings) this.#answerPing(bytes.slice(body, end));
         return true;
+      case frameKind.PONG:
+        this.#heedPong(bytes.subarray(body, end));
+        return true;
+      case frameKind.BUSY:
+        return this.#heedBusy(bytes.subarray(body, end));
       case frameKind.HELLO:
         this.#greet(bytes, body, end);
         return true;
       case frameKind.GOODBYE:
         return this.#heedGoodbye(bytes.subarray(body, end));
       default:
-        // A pong: this version sends no ping, so it answers nothing.
         return true;
     }
   }
@@ -298,6 +323,17 @@ export class FrameConnection implements ConnectionCodec {
   /** A peer that asks and does not read the answers gets no more of them. */
   #answerPing(body: Uint8Array): void {
     this.#sink.writeOwn((output) => output.write(encodeFrame(frameKind.PONG, body)));
+  }
+
+  /** What answers none of this side's pings means nothing. */
+  #heedPong(clock: Uint8Array): void {
+    if (clock.length === PING_CLOCK_BYTES) this.#sink.pong(Buffer.from(clock).readDoubleLE());
+  }
+
+  #heedBusy(body: Uint8Array): boolean {
+    if (body.length >= BUSY_BODY_BYTES) return this.#sink.busy(readU32(body, 0));
+    this.#fail(`a busy of ${body.length} bytes, at least ${BUSY_BODY_BYTES} are needed`);
+    return true;
   }
 
   #greet(bytes: Uint8Array, body: number, end: number): void {
@@ -518,17 +554,17 @@ function headerBytes(kind: number): number {
 }
 
 function isControl(kind: number): boolean {
-  if (kind === frameKind.GOODBYE) return true;
-  return kind === frameKind.PING || kind === frameKind.PONG || kind === frameKind.HELLO;
+  return kind >= frameKind.PING && kind <= frameKind.GOODBYE;
 }
 
 /** The first frame of each side. */
-function encodeHello(maxFrameBytes: number, compression: Compression | undefined): Buffer {
+function encodeHello(maxFrameBytes: number, compression: Compression | undefined, heartbeatMs: number): Buffer {
   const frame = encodeFrame(frameKind.HELLO, Buffer.alloc(HELLO_BODY_BYTES));
   const body = frame.subarray(FRAME_HEADER_BYTES);
   body.writeUInt16LE(HELLO_VERSION, helloOffset.VERSION);
   body.writeUInt16LE(compression === undefined ? 0 : capability.LZ4, helloOffset.CAPABILITIES);
   body.writeUInt32LE(maxFrameBytes, helloOffset.MAX_FRAME);
+  body.writeUInt32LE(heartbeatMs, helloOffset.HEARTBEAT_MS);
   body.writeUInt32LE(compression?.dictionaryId ?? 0, helloOffset.DICTIONARY);
   return frame;
 }

@@ -14,8 +14,9 @@ import type { TimingWheel } from './timing-wheel.js';
 export async function loadCodec(settings: CodecSettings, wheel: TimingWheel): Promise<Codec> {
   switch (settings.type) {
     case 'frame': {
-      const { maxFrameBytes, compression } = settings;
-      return new FrameCodec(maxFrameBytes, compression === undefined ? undefined : await Compression.load(compression));
+      const { maxFrameBytes, compression, heartbeatMs } = settings;
+      const loaded = compression === undefined ? undefined : await Compression.load(compression);
+      return new FrameCodec(maxFrameBytes, loaded, heartbeatMs);
     }
     case 'raw':
       return new RawCodec();

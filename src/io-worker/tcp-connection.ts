@@ -3,6 +3,7 @@ import { connectionId } from '../shared/connection-id.js';
 import { framing, slotState } from '../shared/connection-table.js';
 import type { ConnectionDetails } from '../shared/control-protocol.js';
 import { type ConnectionAddresses, encodeClose, eventKind } from '../shared/event-record.js';
+import type { StallAction } from '../shared/heartbeat-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import { boardCounter } from '../shared/status-board.js';
@@ -16,6 +17,7 @@ import { ConnectionLimits, type LimitedConnection, overLimit } from './connectio
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
+import { Heartbeat, type HeartbeatOwner } from './heartbeat.js';
 import type { Origin } from './origin.js';
 import { type PaceOwner, SendPace } from './send-pace.js';
 import type { SocketListener, SocketStream } from './socket-stream.js';
@@ -47,6 +49,8 @@ const pauseReason = {
   WITH_LANE: 4,
   /** It has brought enough for now: into this turn, or of a long message into the ring. */
   RESTING: 8,
+  /** The thread that gets the events makes no progress (`heartbeat.onStall`). */
+  STALLED: 16,
   /** It has brought more than `maxReceiveBytesPerSecond`. */
   THROTTLED: 32,
 } as const;
@@ -63,7 +67,15 @@ const QUIET_PAUSES = pauseReason.RESTING | pauseReason.THROTTLED;
  * ```
  */
 export class TcpConnection
-  implements SocketListener, InputOwner, OutputOwner, EncoderOwner, ChannelOwner, LimitedConnection, PaceOwner
+  implements
+    SocketListener,
+    InputOwner,
+    OutputOwner,
+    EncoderOwner,
+    ChannelOwner,
+    LimitedConnection,
+    PaceOwner,
+    HeartbeatOwner
 {
   readonly slot: number;
   readonly generation: number;
@@ -99,6 +111,9 @@ export class TcpConnection
   #slowRead: Deadline | undefined;
   #slowReadMs = MIN_SLOW_READ_MS;
   readonly #limits: ConnectionLimits | undefined;
+  #heartbeat: Heartbeat | undefined;
+  /** It has been told that its thread makes no progress. */
+  #isStalled = false;
   /** Of the application's, with the kernel. */
   #sentBytes = 0;
   #saidGoodbye = false;
@@ -191,6 +206,7 @@ export class TcpConnection
     this.origin.connections.add(this);
     this.#loop.board.count(boardCounter.OPEN);
     this.#startCodec();
+    this.#startHeartbeat();
     this.#place();
     this.updateLanePause();
   }
@@ -205,6 +221,18 @@ export class TcpConnection
     }
     this.input.start(codec);
     this.#encoder.start(codec);
+  }
+
+  #startHeartbeat(): void {
+    const { heartbeat } = this.origin.settings;
+    if (heartbeat === undefined || this.#closed) return;
+    this.#heartbeat = new Heartbeat(heartbeat, this.#loop.wheel, this);
+    this.#loop.appStalls.watch(this.origin);
+  }
+
+  #stopHeartbeat(): void {
+    this.#heartbeat?.stop();
+    this.#heartbeat = undefined;
   }
 
   /** Finds threads that get its events. Without one, and with nobody to wait for, it ends. */
@@ -272,6 +300,8 @@ export class TcpConnection
     if (this.#finishing || this.#closed) return;
     if (reason !== 'peer-end') this.#sayGoodbye(reason);
     this.#limits?.ending();
+    // From here on there can be no pings; `shutdownTimeoutMs` watches over what is left.
+    this.#stopHeartbeat();
     this.#finishing = true;
     this.#reason ??= this.#windDownReason ?? reason;
     this.#loop.table.setState(this.slot, this.generation, slotState.CLOSING);
@@ -415,6 +445,7 @@ export class TcpConnection
   onData(bytes: Uint8Array, length: number): void {
     this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
+    this.#heartbeat?.heard();
     this.input.received(bytes, length);
     if (!this.#closed) this.#limits?.received(length);
     if (this.#closed || !this.#hasReadEnough(length)) return;
@@ -460,6 +491,7 @@ export class TcpConnection
     if (this.#closed) return;
     this.#loop.wake();
     this.#reason ??= this.#windDownReason ?? 'peer-end';
+    this.#stopHeartbeat();
     if (this.origin.settings.allowHalfOpen) this.#limits?.peerEnded();
     else this.#limits?.ending();
     this.input.ended();
@@ -560,6 +592,67 @@ export class TcpConnection
 
   onFlushed(lane: EventLane): void {
     lane.notices.send(eventKind.FLUSHED, this.slot, this.generation, NOTHING);
+  }
+
+  // ---- the heartbeat's ----
+
+  ping(clock: number): boolean {
+    return this.input.ping(clock);
+  }
+
+  onPinged(latenessMs: number): void {
+    this.#loop.board.notePing(latenessMs);
+  }
+
+  onSilent(silentMs: number): void {
+    const message = `Nothing came from the peer for ${Math.round(silentMs)} ms`;
+    this.onOverLimit('heartbeat-timeout', new ReactorError('ERR_REACTOR_HEARTBEAT_TIMEOUT', message));
+  }
+
+  get answersPings(): boolean {
+    return this.#heartbeat?.isSilenced !== true;
+  }
+
+  onPong(clock: number): void {
+    const ms = this.#heartbeat?.answered(clock);
+    if (ms !== undefined) this.#loop.table.noteRoundTrip(this.slot, ms);
+  }
+
+  // ---- AppStalls' ----
+
+  /** Its thread makes no progress. Called again and again while that lasts. */
+  appStalled(stallMs: number, action: StallAction): void {
+    if (this.#finishing || this.#closed) return;
+    this.#isStalled = true;
+    switch (action) {
+      case 'close': {
+        const message = `The thread that gets its events has made no progress for ${Math.round(stallMs)} ms`;
+        this.onOverLimit('app-stalled', new ReactorError('ERR_REACTOR_APP_STALLED', message));
+        break;
+      }
+      case 'stop-heartbeat':
+        if (this.#heartbeat !== undefined) this.#heartbeat.isSilenced = true;
+        break;
+      case 'pause':
+        this.#setPause(pauseReason.STALLED, true);
+        this.input.sayBusy(stallMs);
+        break;
+      case 'report':
+        this.input.sayBusy(stallMs);
+        break;
+    }
+  }
+
+  get isStalled(): boolean {
+    return this.#isStalled;
+  }
+
+  appMovesOn(action: StallAction): void {
+    if (!this.#isStalled) return;
+    this.#isStalled = false;
+    if (this.#heartbeat !== undefined) this.#heartbeat.isSilenced = false;
+    this.#setPause(pauseReason.STALLED, false);
+    if (!this.#closed && (action === 'report' || action === 'pause')) this.input.sayBusy(0);
   }
 
   // ---- the limits' ----
@@ -663,6 +756,7 @@ export class TcpConnection
     this.#clear(this.#shutdownDeadline);
     this.#clear(this.#slowRead);
     this.#limits?.stop();
+    this.#stopHeartbeat();
     const { table } = this.#loop;
     this.#output.settle();
     // First the state, then what is buffered: a sender adds first and then looks at the state.

@@ -142,8 +142,8 @@ export class AppLane {
     while (!this.#stopped) {
       if (this.#nextMessage()) count++;
       else if (!this.#nextRecord()) break;
-      // A record of messages counts by what is in it.
-      else if (this.#batchConnection === undefined) count++;
+      // A record of messages counts by what is in it, and a probe is nothing that anybody is told.
+      else if (this.#batchConnection === undefined && this.#events.kind !== eventKind.PROBE) count++;
       if (--untilClock > 0) continue;
       const before = now;
       now = performance.now();
@@ -188,6 +188,9 @@ export class AppLane {
 
   #dispatch(kind: number, slot: number, generation: number): void {
     switch (kind) {
+      case eventKind.PROBE:
+        // That it has been taken is all there is to it.
+        break;
       case eventKind.OPEN:
         this.#listener.onOpen(slot, generation, decodeOpen(this.#copy()));
         break;
@@ -251,6 +254,9 @@ export class AppLane {
         break;
       case eventKind.REDELIVERY:
         connection.receiveRedelivery(readU32(this.#copy(), 0));
+        break;
+      case eventKind.BUSY:
+        connection.receiveBusy(readU32(this.#copy(), 0));
         break;
       case eventKind.GOODBYE:
         connection.receiveGoodbye(this.#copy().toString());

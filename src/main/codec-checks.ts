@@ -11,6 +11,7 @@ import {
   type ModuleCodecOptions,
   type SimpleReactorCodecOptions,
 } from './codec-options.js';
+import { checkHeartbeat } from './heartbeat-options.js';
 
 const MIB = 1024 * 1024;
 const MAX_DELIMITER_BYTES = 16;
@@ -108,6 +109,7 @@ export function checkCodec(call: string, options: CodecRelatedOptions): void {
     const message = `${call}: option 'compression' goes with codec 'frame' only, this one is '${type}'`;
     throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
   }
+  checkHeartbeat(call, type, options.heartbeat);
   const fault = type === 'length-field' ? lengthFieldFault(settings) : undefined;
   if (fault === undefined) return;
   throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: option 'codec' cannot work: ${fault}`);

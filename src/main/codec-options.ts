@@ -1,5 +1,6 @@
 import type { CodecSettings, CompressionSettings } from '../shared/codec-settings.js';
 import { DEFAULT_MAX_FRAME_BYTES } from '../shared/frame-format.js';
+import { type HeartbeatOptions, heartbeatSettings } from './heartbeat-options.js';
 
 /**
  * How bytes become messages.
@@ -94,10 +95,16 @@ export interface CodecRelatedOptions {
   readonly codec?: CodecOption;
   readonly compression?: boolean | CompressionOptions;
   readonly limits?: { readonly maxFrameBytes?: number };
+  readonly heartbeat?: boolean | HeartbeatOptions;
 }
 
 /** What the io worker needs to know of it, with defaults filled in. */
-export function codecSettings({ codec = 'frame', compression = false, limits }: CodecRelatedOptions): CodecSettings {
+export function codecSettings({
+  codec = 'frame',
+  compression = false,
+  limits,
+  heartbeat,
+}: CodecRelatedOptions): CodecSettings {
   // Each short form is the type of an object that needs nothing else.
   const options = (typeof codec === 'string' ? { type: codec } : codec) as Exclude<CodecOption, string>;
   const maxFrameBytes = limits?.maxFrameBytes ?? DEFAULT_MAX_FRAME_BYTES;
@@ -106,7 +113,12 @@ export function codecSettings({ codec = 'frame', compression = false, limits }: 
   }
   switch (options.type) {
     case 'frame':
-      return { type: 'frame', maxFrameBytes, compression: compressionSettings(compression) };
+      return {
+        type: 'frame',
+        maxFrameBytes,
+        compression: compressionSettings(compression),
+        heartbeatMs: heartbeatSettings(heartbeat)?.intervalMs ?? 0,
+      };
     case 'raw':
       return { type: 'raw' };
     case 'line': {

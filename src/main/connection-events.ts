@@ -29,6 +29,11 @@ export interface ConnectionEvents {
   /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
   drain: [];
   /**
+   * The peer's application makes no progress, for so many ms by now; its io worker says so, while it lasts once for each interval of its
+   * heartbeat. 0: it goes on. It comes as soon as it is received, messages may still wait in front of it.
+   */
+  busy: [stallMs: number];
+  /**
    * The peer says that it is about to end, and why: one of its close reasons, or another text of up to 256 bytes. It comes as soon as
    * it is received, messages may still wait in front of it; what has been asked can still be answered, but nothing new should be begun.
    */

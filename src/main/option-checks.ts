@@ -18,6 +18,7 @@ import {
   text,
 } from './checks.js';
 import { checkCodec, codec, compression } from './codec-checks.js';
+import { heartbeat } from './heartbeat-options.js';
 import type {
   BroadcastOptions,
   ClientOptions,
@@ -71,6 +72,7 @@ const connection: Checks<ConnectionOptions> = {
   highWaterMark: integer(1, 32 * MIB),
   overflow: oneOf('close', 'drop'),
   limits: nested(limits),
+  heartbeat,
   shutdownTimeoutMs: integer(1, DAY_MS),
   allowHalfOpen: flag,
 };
@@ -148,7 +150,8 @@ export function checkListen(options: ListenOptions): void {
   checkCodec('listen()', options);
   needAddress('listen()', options);
   if (options.path !== undefined && options.limits?.maxConnectionsPerAddress !== undefined) {
-    const message = "listen(): option 'limits.maxConnectionsPerAddress' cannot be given with 'path': there are no addresses";
+    const message =
+      "listen(): option 'limits.maxConnectionsPerAddress' cannot be given with 'path': there are no addresses";
     throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
   }
   if (options.mode === undefined || (options.path !== undefined && !options.path.startsWith('\0'))) return;

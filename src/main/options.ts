@@ -1,7 +1,8 @@
-import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import { AcceptCounts } from '../shared/accept-counts.js';
+import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import type { AcceptLimitSettings, ConnectionLimitSettings } from '../shared/limit-settings.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
+import { type HeartbeatOptions, heartbeatSettings } from './heartbeat-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
 
@@ -32,6 +33,11 @@ export interface ConnectionOptions {
    */
   overflow?: 'close' | 'drop';
   limits?: LimitOptions;
+  /**
+   * Each side notices when the other one is gone, and when its application hangs. True: with its defaults. Codec 'frame' only.
+   * Default false; peers' pings are answered all the same.
+   */
+  heartbeat?: boolean | HeartbeatOptions;
   /**
    * A connection that is shutting down closes when nothing was sent or received on it for this long. Default 30,000 ms; 1 ms
    * to one day.
@@ -251,6 +257,7 @@ export function connectionSettings(options: ConnectionOptions): ConnectionSettin
     allowHalfOpen: options.allowHalfOpen === true,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? DEFAULT_SHUTDOWN_TIMEOUT_MS,
     limits: connectionLimits(options.limits ?? {}),
+    heartbeat: heartbeatSettings(options.heartbeat),
   };
 }
 

@@ -1,3 +1,4 @@
+import { LATENESS_BUCKETS, type Percentiles, percentilesOf } from '../shared/lateness-histogram.js';
 import type { Registry } from '../shared/registry.js';
 import { type BoardCounter, boardCounter } from '../shared/status-board.js';
 import type { IoLinks } from './io-links.js';
@@ -20,6 +21,11 @@ export interface ReactorStats {
   /** So many 'tlsClientError' were not told to a thread, since its event ring was full. */
   readonly untoldTlsErrors: number;
   readonly closed: number;
+  /** Pings that heartbeats have sent, and how many ms after they were due, of all since the io workers started: within 20 %. */
+  readonly pings: number;
+  readonly pingLateness: Percentiles;
+  /** How often a thread has made no progress for as long as `heartbeat.onStall` allows; once for each of its servers and clients. */
+  readonly stalls: number;
   /** Frames of kinds that are allowed and that nobody here is interested in. */
   readonly ignoredFrames: number;
   /** How often a socket was not read for a while, because the application or its event ring did not take more. */
@@ -50,6 +56,9 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     overLimit: sum(boardCounter.OVER_LIMIT),
     untoldTlsErrors: sum(boardCounter.UNTOLD_TLS_ERRORS),
     closed: sum(boardCounter.CLOSED),
+    pings: sum(boardCounter.PINGS),
+    pingLateness: pingLatenessOf(links),
+    stalls: sum(boardCounter.STALLS),
     ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
     readPauses: sum(boardCounter.READ_PAUSES),
     turns: sum(boardCounter.TURNS),
@@ -60,6 +69,16 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     threads: threadsOf(links),
     ioWorkerStarts: links.all.map(({ worker }) => registry.epochOf(worker)),
   };
+}
+
+function pingLatenessOf(links: IoLinks): Percentiles {
+  const counts = new Float64Array(LATENESS_BUCKETS);
+  let max = 0;
+  for (const { board } of links.all) {
+    for (const [bucket, count] of board.pingLateness.entries()) (counts[bucket] as number) += count;
+    max = Math.max(max, board.counter(boardCounter.PING_LATENESS_MAX));
+  }
+  return percentilesOf(counts, max);
 }
 
 /** Every thread that is attached, once: the longest time of all its lanes, and all that waits for it. */

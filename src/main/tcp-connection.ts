@@ -26,6 +26,7 @@ const NO_COUNTS: ConnectionCounts = Object.freeze({
   bytesSent: 0,
   messagesReceived: 0,
   droppedMessages: 0,
+  roundTripMs: 0,
 });
 
 const FRESH: MessageInfo = Object.freeze({ redelivered: false });
@@ -163,6 +164,14 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   /** Messages that `overflow: 'drop'` has dropped. Thread: any. */
   get droppedMessages(): number {
     return this.#counts().droppedMessages;
+  }
+
+  /**
+   * How long the peer took to answer the last ping, in ms, its io worker and both ways of the network included. Undefined: no ping has
+   * been answered; without `heartbeat` there are none, nor where traffic shows that the peer is there. Thread: any.
+   */
+  get rttMs(): number | undefined {
+    return this.#counts().roundTripMs || undefined;
   }
 
   // Addresses are known to a thread that gets or has got the connection's events, and undefined in others: `info()` asks.
@@ -437,6 +446,16 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#goodbye = reason;
     // Before, nobody has had a chance to listen.
     if (this.#hasStarted) this.#emitGoodbye();
+  }
+
+  /** @internal */
+  receiveBusy(stallMs: number): void {
+    if (!this.#hasStarted) return;
+    try {
+      this.#host?.onBusy(this, stallMs);
+    } finally {
+      this.emit('busy', stallMs);
+    }
   }
 
   #emitGoodbye(): void {

@@ -19,6 +19,8 @@ export interface HostEvents {
   request: [connection: TcpConnection, data: Buffer, reply: Reply];
   /** No more than half of the high-water mark is buffered again, after `send()` answered false. */
   drain: [connection: TcpConnection];
+  /** The peer's application makes no progress, for so many ms by now; 0: it goes on. See the event of the connection. */
+  busy: [connection: TcpConnection, stallMs: number];
   /** The peer says that it is about to end, and why: see the event of the connection. */
   goodbye: [connection: TcpConnection, reason: string];
   /** Always a connection's last event. */
@@ -92,6 +94,11 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** @internal */
   onDrain(connection: TcpConnection): void {
     this.emit('drain', connection);
+  }
+
+  /** @internal */
+  onBusy(connection: TcpConnection, stallMs: number): void {
+    this.emit('busy', connection, stallMs);
   }
 
   /** @internal */

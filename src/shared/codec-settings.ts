@@ -13,6 +13,8 @@ export interface FrameSettings {
   /** `limits.maxFrameBytes` */
   readonly maxFrameBytes: number;
   readonly compression: CompressionSettings | undefined;
+  /** What the hello says of this side's heartbeat; 0: it has none. */
+  readonly heartbeatMs: number;
 }
 
 export interface CompressionSettings {

@@ -22,6 +22,7 @@ import { SharedMemory } from './shared-memory.js';
  *       72  BYTES_RECEIVED  f64                                                    io worker
  *       80  BYTES_SENT      f64, handed to the kernel                              io worker
  *       88  MESSAGES_RECEIVED f64                                                  io worker
+ *       96  ROUND_TRIP      ms from the last ping to its pong, f64; 0: not measured  io worker
  * ```
  *
  * BUFFERED belongs to the slot, not to the connection, and is never reset. Each sender adds what it puts into its ring,
@@ -53,7 +54,13 @@ const slotWord = {
   REQUESTS: 12,
 } as const;
 
-const slotDouble = { LAST_RECEIVED: 8, BYTES_RECEIVED: 9, BYTES_SENT: 10, MESSAGES_RECEIVED: 11 } as const;
+const slotDouble = {
+  LAST_RECEIVED: 8,
+  BYTES_RECEIVED: 9,
+  BYTES_SENT: 10,
+  MESSAGES_RECEIVED: 11,
+  ROUND_TRIP: 12,
+} as const;
 
 /** Drain waiters are a bit each, in one word. */
 export const MAX_LANES = 32;
@@ -106,6 +113,8 @@ export interface ConnectionCounts {
   readonly bytesSent: number;
   readonly messagesReceived: number;
   readonly droppedMessages: number;
+  /** ms, 0: not measured */
+  readonly roundTripMs: number;
 }
 
 function traitsOf(settings: SlotSettings): number {
@@ -184,6 +193,10 @@ export class ConnectionTable {
 
   noteMessages(slot: number, count: number): void {
     (this.#doubles[slot * SLOT_DOUBLES + slotDouble.MESSAGES_RECEIVED] as number) += count;
+  }
+
+  noteRoundTrip(slot: number, ms: number): void {
+    this.#doubles[slot * SLOT_DOUBLES + slotDouble.ROUND_TRIP] = ms;
   }
 
   noteSent(slot: number, bytes: number): void {
@@ -343,6 +356,7 @@ export class ConnectionTable {
       bytesSent: double(slotDouble.BYTES_SENT),
       messagesReceived: double(slotDouble.MESSAGES_RECEIVED),
       droppedMessages: this.memory.load(slot * SLOT_WORDS + slotWord.DROPPED),
+      roundTripMs: double(slotDouble.ROUND_TRIP),
     };
   }
 }

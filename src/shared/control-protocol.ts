@@ -3,6 +3,7 @@ import type { CloseReason } from './close-reason.js';
 import type { CodecSettings } from './codec-settings.js';
 import type { ConnectionId } from './connection-id.js';
 import type { ConnectionAddresses } from './event-record.js';
+import type { HeartbeatSettings } from './heartbeat-settings.js';
 import type { LaneMemory, LaneSizes } from './lane.js';
 import type { AcceptLimitSettings, ConnectionLimitSettings } from './limit-settings.js';
 import type { ErrorData } from './reactor-error.js';
@@ -60,6 +61,8 @@ export interface ConnectionSettings {
   readonly allowHalfOpen: boolean;
   readonly shutdownTimeoutMs: number;
   readonly limits: ConnectionLimitSettings;
+  /** Undefined: none. */
+  readonly heartbeat: HeartbeatSettings | undefined;
 }
 
 /** What has become of the connections that were open when something was closed. */

@@ -24,6 +24,8 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  *  ANSWER_PART    like PART, of an answer
  *  TLS_FAILED     a handshake with that server has failed, see below
  *  TLS_UPDATED    u32 version: that server has new TLS settings
+ *  BUSY           u32 ms: the peer's application has stood still for so long; 0: it goes on
+ *  PROBE          nothing: whether the thread takes it says whether it is alive
  * ```
  */
 export const eventKind = {
@@ -189,13 +191,13 @@ export interface CloseEvent {
 
 /**
  * ```
- *  0            4                  12                                   52
+ *  0            4                  12                                   60
  *  +------------+------------------+------------------------------------+-----------------------------+
- *  | reason u32 | unsent bytes f64 | the five final counts, f64 each    | error as JSON, or nothing   |
+ *  | reason u32 | unsent bytes f64 | the six final counts, f64 each     | error as JSON, or nothing   |
  *  +------------+------------------+------------------------------------+-----------------------------+
  * ```
  */
-const closeOffset = { REASON: 0, UNSENT: 4, COUNTS: 12, ERROR: 52 } as const;
+const closeOffset = { REASON: 0, UNSENT: 4, COUNTS: 12, ERROR: 60 } as const;
 const COUNT_BYTES = 8;
 
 export function encodeClose(event: Omit<CloseEvent, 'error'>, error: Error | undefined): Buffer {
@@ -203,13 +205,14 @@ export function encodeClose(event: Omit<CloseEvent, 'error'>, error: Error | und
   const payload = Buffer.alloc(closeOffset.ERROR + Buffer.byteLength(json));
   payload.writeUInt32LE(closeReasonCode(event.reason), closeOffset.REASON);
   payload.writeDoubleLE(event.unsentBytes, closeOffset.UNSENT);
-  const { lastReceivedAt, bytesReceived, bytesSent, messagesReceived, droppedMessages } = event.counts;
+  const { lastReceivedAt, bytesReceived, bytesSent, messagesReceived, droppedMessages, roundTripMs } = event.counts;
   for (const [index, count] of [
     lastReceivedAt,
     bytesReceived,
     bytesSent,
     messagesReceived,
     droppedMessages,
+    roundTripMs,
   ].entries()) {
     payload.writeDoubleLE(count, closeOffset.COUNTS + index * COUNT_BYTES);
   }
@@ -228,6 +231,7 @@ export function decodeClose(payload: Buffer): CloseEvent {
       bytesSent: count(2),
       messagesReceived: count(3),
       droppedMessages: count(4),
+      roundTripMs: count(5),
     },
   };
   if (payload.length === closeOffset.ERROR) return event;

@@ -81,7 +81,12 @@ export const HELLO_VERSION = 1;
 export const HELLO_BODY_BYTES = 16;
 export const helloOffset = { VERSION: 0, CAPABILITIES: 2, MAX_FRAME: 4, HEARTBEAT_MS: 8, DICTIONARY: 12 } as const;
 
-/** ping, pong and hello are short; a longer one is refused before it is stored. */
+/** ping carries the sender's clock, an f64 that only the sender understands, and pong repeats the body of its ping. */
+export const PING_CLOCK_BYTES = 8;
+/** busy carries a u32: for how many ms the application has stood still; 0: it goes on. */
+export const BUSY_BODY_BYTES = 4;
+
+/** ping, pong, hello, busy and goodbye are short; a longer one is refused before it is stored. */
 export const MAX_CONTROL_BODY_BYTES = 256;
 
 export const DEFAULT_MAX_FRAME_BYTES: number = 16 * 1024 * 1024;

@@ -1,4 +1,5 @@
 import { MAX_LANES } from './connection-table.js';
+import { LATENESS_BUCKETS, latenessBucket } from './lateness-histogram.js';
 import { SharedMemory } from './shared-memory.js';
 
 /**
@@ -7,7 +8,8 @@ import { SharedMemory } from './shared-memory.js';
  * ```
  *  byte 0      IO_ASLEEP         doorbell word of the io worker                                  doorbell.ts
  *     128      counters, f64     see boardCounter                                                io worker
- *     512 + n  lane n            +0  THREAD: thread id + 1, 0: there is none                     io worker
+ *     512      PING_LATENESS     f64 for each bucket of lateness-histogram.ts                    io worker
+ *    1024 + n  lane n            +0  THREAD: thread id + 1, 0: there is none                     io worker
  *       * 128                    +4  PRODUCED: bytes that were ever put into the event ring      "
  *                                +8  RUNG_AT f64: when the sleeping thread was rung, ms (epoch)  "
  *                                +64 CONSUMED: of these bytes, those that it has handled         app thread
@@ -16,7 +18,8 @@ import { SharedMemory } from './shared-memory.js';
  * All but the doorbell word are for people and metrics: one writer each, plain accesses.
  */
 const COUNTERS_OFFSET = 128;
-const LANES_OFFSET = 512;
+const PING_LATENESS_OFFSET = 512;
+const LANES_OFFSET: number = PING_LATENESS_OFFSET + LATENESS_BUCKETS * 8;
 const LANE_BYTES = 128;
 const BOARD_BYTES = LANES_OFFSET + MAX_LANES * LANE_BYTES;
 
@@ -47,6 +50,8 @@ export const boardCounter = {
   SLOW_SERVICE_CALLS: 17,
   DROPPED_LOG_LINES: 18,
   TIMER_FIRES: 19,
+  /** ms, not a count */
+  PING_LATENESS_MAX: 20,
 } as const;
 export type BoardCounter = (typeof boardCounter)[keyof typeof boardCounter];
 
@@ -76,6 +81,14 @@ export class StatusBoard {
 
   count(counter: BoardCounter, by = 1): void {
     (this.#doubles[COUNTERS_OFFSET / 8 + counter] as number) += by;
+  }
+
+  /** A ping has been sent so many ms after it was due. */
+  notePing(latenessMs: number): void {
+    this.count(boardCounter.PINGS);
+    (this.#doubles[PING_LATENESS_OFFSET / 8 + latenessBucket(latenessMs)] as number)++;
+    const max = COUNTERS_OFFSET / 8 + boardCounter.PING_LATENESS_MAX;
+    if (latenessMs > (this.#doubles[max] as number)) this.#doubles[max] = latenessMs;
   }
 
   openLane(lane: number, threadId: number): void {
@@ -111,27 +124,38 @@ export class StatusBoard {
     return this.#doubles[COUNTERS_OFFSET / 8 + counter] as number;
   }
 
+  /** How many pings fell into each bucket of lateness. */
+  get pingLateness(): Float64Array {
+    const start = PING_LATENESS_OFFSET / 8;
+    return this.#doubles.subarray(start, start + LATENESS_BUCKETS);
+  }
+
   /** The app threads that have a lane to this io worker. */
   lanes(now: number): LaneProgress[] {
     const lanes: LaneProgress[] = [];
     for (let lane = 0; lane < MAX_LANES; lane++) {
-      const word = laneStart(lane) / 4;
-      const thread = this.memory.load(word + laneWord.THREAD);
-      if (thread === 0) continue;
-      const waitingBytes =
-        (this.memory.read(word + laneWord.PRODUCED) - this.memory.read(word + laneWord.CONSUMED)) | 0;
-      const double = laneStart(lane) / 8;
-      const since = Math.max(
-        this.#doubles[double + laneDouble.RUNG_AT] as number,
-        this.#doubles[double + laneDouble.PROGRESS_AT] as number,
-      );
-      lanes.push({
-        threadId: thread - 1,
-        waitingBytes: Math.max(0, waitingBytes),
-        stalledMs: waitingBytes > 0 ? Math.max(0, now - since) : 0,
-      });
+      const progress = this.lane(lane, now);
+      if (progress !== undefined) lanes.push(progress);
     }
     return lanes;
+  }
+
+  /** Undefined if no thread has that lane. */
+  lane(lane: number, now: number): LaneProgress | undefined {
+    const word = laneStart(lane) / 4;
+    const thread = this.memory.load(word + laneWord.THREAD);
+    if (thread === 0) return undefined;
+    const waitingBytes = (this.memory.read(word + laneWord.PRODUCED) - this.memory.read(word + laneWord.CONSUMED)) | 0;
+    const double = laneStart(lane) / 8;
+    const since = Math.max(
+      this.#doubles[double + laneDouble.RUNG_AT] as number,
+      this.#doubles[double + laneDouble.PROGRESS_AT] as number,
+    );
+    return {
+      threadId: thread - 1,
+      waitingBytes: Math.max(0, waitingBytes),
+      stalledMs: waitingBytes > 0 ? Math.max(0, now - since) : 0,
+    };
   }
 }
 

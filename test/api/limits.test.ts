@@ -1,9 +1,15 @@
 import net from 'node:net';
 import { expect } from 'chai';
-import type { ClientOptions, ConnectionOptions, ReactorError, ServerLimitOptions, TcpConnection } from '../../src/index.js';
+import type {
+  ClientOptions,
+  ConnectionOptions,
+  ReactorError,
+  ServerLimitOptions,
+  TcpConnection,
+} from '../../src/index.js';
 import { ca, identity } from '../fixtures/certificates.js';
 import { closed, Log, next, nextConnection, nextText, until } from '../fixtures/events.js';
-import { framesOf, frame, HELLO, type RawPeer } from '../fixtures/raw-peer.js';
+import { frame, framesOf, HELLO, type RawPeer } from '../fixtures/raw-peer.js';
 import { HOST, pattern, props, readModes, scene } from '../fixtures/scene.js';
 
 const KIB = 1024;
@@ -81,10 +87,7 @@ for (const { name, options } of readModes) {
       silent.socket.destroy();
       await failed;
       const client = stage.client({ tls: { ca } });
-      const [connection] = await Promise.all([
-        nextConnection(server),
-        client.connect({ host: 'localhost', port }),
-      ]);
+      const [connection] = await Promise.all([nextConnection(server), client.connect({ host: 'localhost', port })]);
       const end = closed(connection);
       await client.close();
       await end;
@@ -97,7 +100,10 @@ for (const { name, options } of readModes) {
   describe(`limits of a connection, ${name}`, () => {
     const stage = scene(options);
 
-    const sides: Record<string, (settings: ConnectionOptions) => Promise<{ connection: TcpConnection; peer: RawPeer }>> = {
+    const sides: Record<
+      string,
+      (settings: ConnectionOptions) => Promise<{ connection: TcpConnection; peer: RawPeer }>
+    > = {
       'an accepted connection': (settings) => stage.accepted(settings),
       'a client connection': (settings: ClientOptions) => stage.connected(settings),
     };
@@ -264,7 +270,11 @@ for (const { name, options } of readModes) {
     });
 
     it('closes a connection with TLS whose peer says nothing behind the handshake', async () => {
-      const server = await stage.listen({ codec: 'raw', tls: identity('server'), limits: { firstFrameTimeoutMs: 300 } });
+      const server = await stage.listen({
+        codec: 'raw',
+        tls: identity('server'),
+        limits: { firstFrameTimeoutMs: 300 },
+      });
       const client = stage.client({ codec: 'raw', tls: { ca } });
       const [connection] = await Promise.all([
         nextConnection(server),

@@ -114,6 +114,15 @@ export class RecordingSink implements FrameChannel {
     return true;
   }
 
+  readonly answersPings = true;
+
+  pong(): void {}
+
+  busy(): boolean {
+    this.ignored();
+    return true;
+  }
+
   goodbye(_reason: string): boolean {
     this.ignored();
     return true;
@@ -346,7 +355,7 @@ function referenceDecode(bytes: Buffer, maxFrameBytes: number, { compression, di
     if (left < 5) return ends;
     const kind = bytes.readUInt8(at + 4);
     if (kind >= 9 && kind <= 63) return protocolError();
-    const short = kind === 1 || kind === 2 || kind === 3 || kind === 5;
+    const short = kind === 1 || kind === 2 || kind === 3 || kind === 4 || kind === 5;
     if (short && length - 2 > 256) return protocolError();
     if (left < 6) return ends;
     const flags = bytes.readUInt8(at + 5);
@@ -373,7 +382,8 @@ function referenceDecode(bytes: Buffer, maxFrameBytes: number, { compression, di
     if (kind === 1) frames.push({ end, finding: { what: 'ping', body } });
     if (kind === 2) frames.push({ end, finding: undefined });
     // Whether it is told or passed over as another one, the sink writes it down in one way.
-    if (kind === 5) frames.push({ end, finding: { what: 'ignored' } });
+    if (kind === 4 && body.length < 4) return protocolError();
+    if (kind === 4 || kind === 5) frames.push({ end, finding: { what: 'ignored' } });
     if (kind === 3) {
       if (++hellos > 1 || body.length < 16 || body.readUInt16LE(0) === 0) return protocolError();
       frames.push({ end, finding: undefined });
@@ -451,13 +461,13 @@ function repetitiveBody(random: Random, length: number): Buffer {
 function validFrame(random: Random, maxFrameBytes: number, { compression, dictionary }: Agreement): Buffer {
   const limit = maxFrameBytes - 2;
   const kind = random.pick([0, 0, 0, 0, 1, 1, 2, 4, 5, 6, 6, 7, 7, 7, 8, 64, 200, 255]);
-  const isShort = kind === 1 || kind === 2 || kind === 5;
+  const isShort = kind === 1 || kind === 2 || kind === 4 || kind === 5;
   let length = random.integer(0, random.pick([0, 10, 10, 10, 256]));
   if (!isShort && random.chance(0.1)) length = random.integer(65_520, 65_545);
   else if (!isShort && random.chance(0.05)) length = random.integer(60_000, 200_000);
   else if (!isShort && random.chance(0.02)) length = limit;
   const hasId = kind >= 6 && kind <= 8;
-  length = Math.min(Math.max(length, hasId ? 4 : 0), limit, 300_000);
+  length = Math.min(Math.max(length, hasId || kind === 4 ? 4 : 0), limit, 300_000);
   const isMessage = kind === 0 || hasId;
   const body = Buffer.from(
     isMessage && random.chance(0.3) ? repetitiveBody(random, length) : noiseBody(random, length),

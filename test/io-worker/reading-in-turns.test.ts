@@ -84,6 +84,7 @@ class IoWorker {
       allowHalfOpen: false,
       shutdownTimeoutMs: 1000,
       limits: {},
+      heartbeat: undefined,
     } as unknown as ConnectionSettings;
     const request = { server: 1, dispatch: 'owner', orphanTimeoutMs: 0, connection: settings } as ListenRequest;
     const origin = Origin.server(request, codec, this.loop);

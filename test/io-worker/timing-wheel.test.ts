@@ -1,37 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Deadline, TimingWheel, type WheelClock } from '../../src/io-worker/timing-wheel.js';
-
-/** A clock that is moved by hand and wakes as it was told to. */
-class HandClock implements WheelClock {
-  time = 1000.25;
-  wakes = 0;
-  #wakeAt = Number.POSITIVE_INFINITY;
-  #wake: () => void = () => {};
-
-  now(): number {
-    return this.time;
-  }
-
-  wakeAfter(ms: number, wake: () => void): void {
-    this.#wakeAt = this.time + ms;
-    this.#wake = wake;
-  }
-
-  moveTo(time: number): void {
-    while (this.#wakeAt <= time) {
-      this.time = this.#wakeAt;
-      this.#wakeAt = Number.POSITIVE_INFINITY;
-      this.wakes++;
-      this.#wake();
-    }
-    this.time = time;
-  }
-
-  get sleepsUntil(): number {
-    return this.#wakeAt;
-  }
-}
+import { Deadline, TimingWheel } from '../../src/io-worker/timing-wheel.js';
+import { HandClock } from '../fixtures/hand-clock.js';
 
 const DAY_MS = 24 * 3600 * 1000;
 

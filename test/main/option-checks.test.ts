@@ -128,6 +128,12 @@ const connection: Record<string, OptionCase> = {
   overflow,
   // It has a table of its own below.
   limits: { good: [{}, { maxFrameBytes: 1000 }, { maxRequests: 5 }], bad: [], allowed: '' },
+  // More of it in test/api/heartbeat.test.ts.
+  heartbeat: {
+    good: [true, false, {}, { intervalMs: 10, timeoutMs: 11 + 9 }, { onStall: { afterMs: 10, action: 'close' } }],
+    bad: [null, 5, 'on', []],
+    allowed: 'true, false or an object',
+  },
   shutdownTimeoutMs: integer(1, DAY_MS),
   allowHalfOpen: flag,
 };

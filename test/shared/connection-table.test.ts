@@ -252,7 +252,14 @@ describe('ConnectionTable', () => {
   describe('counters', () => {
     it('add up for one connection and start at 0 with the next', () => {
       const table = ConnectionTable.allocate(3);
-      const none = { lastReceivedAt: 0, bytesReceived: 0, bytesSent: 0, messagesReceived: 0, droppedMessages: 0 };
+      const none = {
+        lastReceivedAt: 0,
+        bytesReceived: 0,
+        bytesSent: 0,
+        messagesReceived: 0,
+        droppedMessages: 0,
+        roundTripMs: 0,
+      };
       table.open(1, settings);
       expect(table.counts(1)).to.deep.equal(none);
       table.noteReceived(1, 1_700_000_000_000.5, 2 ** 40);
@@ -269,6 +276,7 @@ describe('ConnectionTable', () => {
         bytesSent: 2 ** 41 + 7,
         messagesReceived: 7,
         droppedMessages: 2,
+        roundTripMs: 0,
       });
       expect([table.counts(0), table.counts(2)]).to.deep.equal([none, none]);
       table.open(1, settings);

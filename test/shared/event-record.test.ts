@@ -100,11 +100,18 @@ describe('TLS_FAILED', () => {
 });
 
 describe('CLOSE', () => {
-  const counts = { lastReceivedAt: 1, bytesReceived: 2, bytesSent: 3, messagesReceived: 4, droppedMessages: 5 };
+  const counts = {
+    lastReceivedAt: 1,
+    bytesReceived: 2,
+    bytesSent: 3,
+    messagesReceived: 4,
+    droppedMessages: 5,
+    roundTripMs: 1.25,
+  };
   const close = { reason: 'peer-end' as CloseReason, unsentBytes: 6, counts };
 
   it('is laid out as the picture shows', () => {
-    const doubles = [6, 1, 2, 3, 4, 5].map((value) => {
+    const doubles = [6, 1, 2, 3, 4, 5, 1.25].map((value) => {
       const bytes = Buffer.alloc(8);
       bytes.writeDoubleLE(value);
       return bytes.toString('hex');
@@ -112,8 +119,8 @@ describe('CLOSE', () => {
     const expected = `02000000${doubles.join('')}`;
     expect(encodeClose(close, undefined).toString('hex')).to.equal(expected);
     const withError = encodeClose(close, new Error('no'));
-    expect(withError.toString('hex', 0, 52)).to.equal(expected);
-    expect(withError.toString('utf8', 52)).to.equal('{"name":"Error","message":"no"}');
+    expect(withError.toString('hex', 0, 60)).to.equal(expected);
+    expect(withError.toString('utf8', 60)).to.equal('{"name":"Error","message":"no"}');
   });
 
   it('comes out as it went in for every reason', () => {
@@ -133,6 +140,7 @@ describe('CLOSE', () => {
         bytesSent: count,
         messagesReceived: count,
         droppedMessages: count,
+        roundTripMs: count,
       }),
     });
     fc.assert(
