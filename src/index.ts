@@ -24,6 +24,7 @@ export { defineLogic, type Logic, type LogicContext } from './main/define-logic.
 export type { HeartbeatOptions, StallOptions } from './main/heartbeat-options.js';
 export { LogicPool, type LogicPoolEvents, type LogicRestart } from './main/logic-pool.js';
 export type {
+  AddressOptions,
   BroadcastOptions,
   ClientOptions,
   CloseOptions,
@@ -43,11 +44,12 @@ export type {
 export { Reactor, type ReactorEvents, type Respawn } from './main/reactor.js';
 export type { ReactorHandle } from './main/reactor-handle.js';
 export type { ReactorStats } from './main/reactor-stats.js';
+export type { ReconnectOptions } from './main/reconnect-options.js';
 export type { Reply } from './main/reply.js';
 export type { Stall } from './main/stall-watch.js';
 export { TcpClient } from './main/tcp-client.js';
 export { TcpConnection } from './main/tcp-connection.js';
-export type { HostEvents, TcpHost } from './main/tcp-host.js';
+export type { HostEvents, Reconnecting, TcpHost } from './main/tcp-host.js';
 export { TcpServer } from './main/tcp-server.js';
 export type { TlsClientOptions, TlsOptions, TlsServerOptions } from './main/tls-options.js';
 export { type CloseReason, closeReasons } from './shared/close-reason.js';

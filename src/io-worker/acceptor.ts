@@ -147,7 +147,7 @@ export class Acceptor {
   }
 
   #open(socket: SocketStream, sinceMs: number): void {
-    if (TcpConnection.open(this.#loop, socket, this.#origin, 0, sinceMs) === undefined) {
+    if (TcpConnection.open(this.#loop, socket, this.#origin, { attempt: 0, sinceMs }) === undefined) {
       this.#loop.board.count(boardCounter.REFUSED);
       socket.destroy();
       return;

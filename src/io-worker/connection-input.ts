@@ -86,6 +86,7 @@ export class ConnectionInput implements OutboxOwner {
   readonly #addresses: ConnectionAddresses;
   readonly #origin: number;
   readonly #attempt: number;
+  readonly #isAgain: boolean;
   /** False: each thread gets everything, and what one of them does not finish is not passed on. */
   readonly #passesOn: boolean;
 
@@ -131,7 +132,7 @@ export class ConnectionInput implements OutboxOwner {
   constructor(
     at: { readonly slot: number; readonly generation: number },
     owner: InputOwner,
-    about: { addresses: ConnectionAddresses; origin: number; attempt: number; passesOn: boolean },
+    about: { addresses: ConnectionAddresses; origin: number; attempt: number; isAgain?: boolean; passesOn: boolean },
     wheel: TimingWheel,
   ) {
     this.#wheel = wheel;
@@ -140,6 +141,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#addresses = about.addresses;
     this.#origin = about.origin;
     this.#attempt = about.attempt;
+    this.#isAgain = about.isAgain === true;
     this.#passesOn = about.passesOn;
   }
 
@@ -247,7 +249,9 @@ export class ConnectionInput implements OutboxOwner {
     const handedOver = this.#announced;
     const attempt = handedOver ? 0 : this.#attempt;
     this.#announced = true;
-    outbox.event(eventKind.OPEN, encodeOpen({ ...this.#addresses, origin: this.#origin, attempt, handedOver }));
+    const reconnected = this.#isAgain && !handedOver;
+    const open = { ...this.#addresses, origin: this.#origin, attempt, handedOver, reconnected };
+    outbox.event(eventKind.OPEN, encodeOpen(open));
     const unfinished = this.#unfinished;
     this.#unfinished = [];
     this.#announceRedelivery(outbox, unfinished);

@@ -1,8 +1,8 @@
 import net from 'node:net';
 import tls from 'node:tls';
-import type { ConnectionId } from '../shared/connection-id.js';
 import type { ConnectRequest } from '../shared/control-protocol.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
+import type { Target } from '../shared/reconnect-settings.js';
 import { boardCounter } from '../shared/status-board.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { Codec } from './codec.js';
@@ -18,12 +18,26 @@ import { nodeError, tlsError } from './tls-error.js';
 export interface ConnectorParts {
   readonly reuseReadBuffer: boolean;
   readonly clientContexts: TlsClientContexts;
+  /** Loaded before it connects: what the peer sends at once is read at once. */
+  readonly codec: Promise<Codec>;
+  /** Asked when there is a connection: meanwhile its thread may have died. */
+  readonly originOf: (codec: Codec) => Origin;
+}
+
+export interface ConnectorTarget {
+  readonly target: Target;
+  /** It is to replace a connection that was lost. */
+  readonly isAgain: boolean;
 }
 
 /** One attempt to connect: it ends with a connection, an error, or an abort, whichever comes first. */
 export class Connector {
   readonly #loop: EventLoop;
   readonly #request: ConnectRequest;
+  readonly #target: Target;
+  readonly #isAgain: boolean;
+  readonly #codec: Promise<Codec>;
+  readonly #originOf: (codec: Codec) => Origin;
   readonly #contexts: TlsClientContexts;
   /** For messages. */
   readonly #where: string;
@@ -36,23 +50,23 @@ export class Connector {
   #fail: ((error: ReactorError) => void) | undefined;
   #isOver = false;
 
-  constructor(loop: EventLoop, request: ConnectRequest, { reuseReadBuffer, clientContexts }: ConnectorParts) {
+  constructor(loop: EventLoop, request: ConnectRequest, to: ConnectorTarget, parts: ConnectorParts) {
     this.#loop = loop;
     this.#request = request;
-    this.#contexts = clientContexts;
-    this.#reuseReadBuffer = reuseReadBuffer;
-    const { host, port, path } = request;
+    this.#target = to.target;
+    this.#isAgain = to.isAgain;
+    this.#codec = parts.codec;
+    this.#originOf = parts.originOf;
+    this.#contexts = parts.clientContexts;
+    this.#reuseReadBuffer = parts.reuseReadBuffer;
+    const { host, port, path } = to.target;
     this.#where = path === undefined ? `${host}:${port}` : JSON.stringify(path);
   }
 
-  /**
-   * @param codec loaded before it connects: what the peer sends at once is read at once
-   * @param originOf asked when there is a connection: meanwhile its thread may have died
-   */
-  async connect(codec: Promise<Codec>, originOf: (codec: Codec) => Origin): Promise<ConnectionId> {
+  async connect(): Promise<TcpConnection> {
     const { attempt } = this.#request;
     try {
-      this.#stream = await this.#connected(codec);
+      this.#stream = await this.#connected(this.#codec);
     } catch (error) {
       this.#destroy();
       throw error;
@@ -62,14 +76,15 @@ export class Connector {
       clearTimeout(this.#handshakeTimeout);
       this.#fail = undefined;
     }
-    const connection = TcpConnection.open(this.#loop, this.#stream, originOf(await codec), attempt);
+    const origin = this.#originOf(await this.#codec);
+    const connection = TcpConnection.open(this.#loop, this.#stream, origin, { attempt, isAgain: this.#isAgain });
     if (connection === undefined) {
       this.#destroy();
       const message = `All ${this.#loop.table.slots} connections of the reactor are in use (maxConnections)`;
       throw new ReactorError('ERR_REACTOR_TOO_MANY_CONNECTIONS', message);
     }
     this.#loop.board.count(boardCounter.CONNECTED);
-    return connection.id;
+    return connection;
   }
 
   abort(error: ReactorError): void {
@@ -89,7 +104,8 @@ export class Connector {
   }
 
   #dial(resolve: (stream: SocketStream) => void, reject: (error: ReactorError) => void): void {
-    const { host, port, path, tls } = this.#request;
+    const { host, port, path } = this.#target;
+    const { tls } = this.#request;
     const target = path === undefined ? { host, port } : { path };
     if (tls === undefined) this.#stream = SocketStream.connect(target, this.#reuseReadBuffer);
     const raw = this.#stream?.socket ?? net.connect({ ...target, allowHalfOpen: true, noDelay: true });
@@ -112,7 +128,8 @@ export class Connector {
     resolve: (stream: SocketStream) => void,
     reject: (error: ReactorError) => void,
   ): void {
-    const { client, host, path } = this.#request;
+    const { host, path } = this.#target;
+    const { client } = this.#request;
     const { ALPNProtocols, rejectUnauthorized, handshakeTimeoutMs } = settings;
     // An address is no name that could be asked for.
     const servername = settings.servername ?? (path === undefined && net.isIP(host) === 0 ? host : undefined);

@@ -22,6 +22,7 @@ import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import { loadCodec } from './load-codec.js';
 import { Origin } from './origin.js';
+import { Reconnector } from './reconnector.js';
 import type { TlsClientContexts } from './tls-client-contexts.js';
 
 /** What all threads' calls have in common. */
@@ -29,7 +30,8 @@ export interface IoWorkerParts {
   readonly loop: EventLoop;
   readonly ioWorkers: number;
   readonly reuseReadBuffer: boolean;
-  readonly connectors: Map<number, Connector>;
+  /** By the number of the call that has asked for them. */
+  readonly reconnectors: Map<number, Reconnector>;
   readonly clientContexts: TlsClientContexts;
   /** Servers from before this io worker that were closed: a thread that has not heard of it must not have them listen again. */
   readonly closedServers: Set<number>;
@@ -55,7 +57,7 @@ export class ControlService implements IoWorkerControl {
   /** The thread's, once it has joined. */
   #lane: EventLane | undefined;
   /** Attempts of this thread. */
-  readonly #attempts = new Set<Connector>();
+  readonly #attempts = new Set<Reconnector>();
 
   /** @param open gives the thread its lane, or undefined if there is none left */
   constructor(parts: IoWorkerParts, open: () => OpenedLane | undefined) {
@@ -162,25 +164,35 @@ export class ControlService implements IoWorkerControl {
 
   connect(request: ConnectRequest): ControlResult<ConnectionId> {
     return settle(async () => {
-      this.#openLane();
-      const connector = new Connector(this.#loop, request, this.#parts);
-      this.#parts.connectors.set(request.attempt, connector);
-      this.#attempts.add(connector);
+      const lane = this.#openLane();
+      const { reuseReadBuffer, clientContexts, reconnectors } = this.#parts;
+      const codec = loadCodec(request.connection.codec, this.#loop.wheel);
+      const originOf = (loaded: Codec): Origin => this.#clientOrigin(request, loaded);
+      const parts = { reuseReadBuffer, clientContexts, codec, originOf };
+      const reconnector = new Reconnector(
+        this.#loop,
+        request,
+        lane,
+        (target, isAgain) => new Connector(this.#loop, request, { target, isAgain }, parts),
+        () => {
+          reconnectors.delete(request.attempt);
+          this.#attempts.delete(reconnector);
+        },
+      );
+      reconnectors.set(request.attempt, reconnector);
+      this.#attempts.add(reconnector);
       try {
-        const codec = loadCodec(request.connection.codec, this.#loop.wheel);
-        return await connector.connect(codec, (loaded) => this.#clientOrigin(request, loaded));
+        return (await reconnector.connect()).id;
       } finally {
         const origin = this.#loop.origins.get(request.client);
         if (origin?.isUnused === true) this.#loop.origins.delete(request.client);
-        this.#parts.connectors.delete(request.attempt);
-        this.#attempts.delete(connector);
       }
     });
   }
 
   abortConnect(attempt: number): ControlResult<void> {
     const error = new ReactorError('ERR_REACTOR_ABORTED', 'The attempt to connect was aborted');
-    return settle(async () => this.#parts.connectors.get(attempt)?.abort(error));
+    return settle(async () => this.#parts.reconnectors.get(attempt)?.abort(error));
   }
 
   info(id: ConnectionId): ControlResult<ConnectionDetails | undefined> {
@@ -194,7 +206,7 @@ export class ControlService implements IoWorkerControl {
   close(drainMs: number): ControlResult<DrainReport> {
     return settle(async () => {
       const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
-      for (const connector of this.#parts.connectors.values()) connector.abort(closed);
+      for (const reconnector of [...this.#parts.reconnectors.values()]) reconnector.abort(closed);
       const origins = [...this.#loop.origins.values()];
       return sumDrained(await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs))));
     });
@@ -203,7 +215,7 @@ export class ControlService implements IoWorkerControl {
   /** The thread has ended: what it was connecting is nobody's. */
   abortAttempts(): void {
     const gone = new ReactorError('ERR_REACTOR_ABORTED', 'The thread that was connecting has ended');
-    for (const connector of this.#attempts) connector.abort(gone);
+    for (const reconnector of [...this.#attempts]) reconnector.abort(gone);
   }
 
   #openLane(): EventLane {

@@ -12,6 +12,7 @@ import { ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
 import { type IoLog, SILENT } from './io-log.js';
 import type { Origin } from './origin.js';
+import { RetrySchedule } from './retry-schedule.js';
 import { Slots } from './slots.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { TimingWheel } from './timing-wheel.js';
@@ -63,6 +64,8 @@ export class EventLoop {
   readonly wheel: TimingWheel = new TimingWheel();
   /** The threads that make no progress, as connections with heartbeats see them. */
   readonly appStalls: AppStalls = new AppStalls(this);
+  /** Attempts to connect again. */
+  readonly retries: RetrySchedule = new RetrySchedule(this.wheel);
   /** Servers, and clients that have connections here. */
   readonly origins: Map<number, Origin> = new Map();
   readonly #sleepWord: SleepWord;

@@ -30,7 +30,7 @@ const parts: IoWorkerParts = {
   reuseReadBuffer,
   restoredUntil,
   firstFreshServer,
-  connectors: new Map(),
+  reconnectors: new Map(),
   clientContexts: new TlsClientContexts(),
   closedServers: new Set(),
 };

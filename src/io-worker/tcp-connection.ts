@@ -58,6 +58,16 @@ const pauseReason = {
 /** Both are no reason to look into, and have counters or limits of their own. */
 const QUIET_PAUSES = pauseReason.RESTING | pauseReason.THROTTLED;
 
+/** How a connection came to be. */
+export interface Opening {
+  /** Which connect() it answers, 0 for an accepted socket. */
+  readonly attempt: number;
+  /** It takes the place of one that was lost. */
+  readonly isAgain?: boolean;
+  /** How long ago it was accepted. */
+  readonly sinceMs?: number;
+}
+
 /**
  * One connection, from open to close.
  *
@@ -120,15 +130,16 @@ export class TcpConnection
   /** Once it is closed. */
   #unsentBytes = 0;
   #closePayload: Buffer = NOTHING;
-  readonly #whenClosed: (() => void)[] = [];
+  readonly #whenClosed: ((reason: CloseReason, error: Error | undefined) => void)[] = [];
+  /** Whether somebody will see to it that there is another one in its place. */
+  comesBack: ((reason: CloseReason) => boolean) | undefined;
 
   private constructor(
     loop: EventLoop,
     socket: SocketStream,
     origin: Origin,
     at: { slot: number; generation: number },
-    attempt: number,
-    sinceMs: number,
+    { attempt, isAgain = false, sinceMs = 0 }: Opening,
   ) {
     this.#loop = loop;
     this.#socket = socket;
@@ -138,7 +149,8 @@ export class TcpConnection
     this.addresses = socket.addresses;
     this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
     this.#encoder = new ConnectionEncoder(this.#output, loop.chunkPool, this);
-    const about = { addresses: this.addresses, origin: origin.id, attempt, passesOn: origin.audience.passesOn };
+    const { passesOn } = origin.audience;
+    const about = { addresses: this.addresses, origin: origin.id, attempt, isAgain, passesOn };
     this.input = new ConnectionInput(at, this, about, loop.wheel);
     const { limits } = origin.settings;
     this.#limits = ConnectionLimits.of(limits, loop.wheel, this, sinceMs);
@@ -150,17 +162,9 @@ export class TcpConnection
 
   /**
    * Makes a connection of a connected socket, announces it and starts to read.
-   * @param attempt which connect() this answers, 0 for an accepted socket
-   * @param sinceMs how long ago it was accepted
    * @returns undefined if the connection table is full
    */
-  static open(
-    loop: EventLoop,
-    socket: SocketStream,
-    origin: Origin,
-    attempt: number,
-    sinceMs = 0,
-  ): TcpConnection | undefined {
+  static open(loop: EventLoop, socket: SocketStream, origin: Origin, opening: Opening): TcpConnection | undefined {
     const { settings, codec } = origin;
     const { type } = settings.codec;
     const at = loop.slots.open({
@@ -171,7 +175,7 @@ export class TcpConnection
       hasRequests: type === 'frame',
     });
     if (at === undefined) return undefined;
-    const connection = new TcpConnection(loop, socket, origin, at, attempt, sinceMs);
+    const connection = new TcpConnection(loop, socket, origin, at, opening);
     loop.slots.put(at.slot, connection);
     connection.#start();
     return connection;
@@ -413,7 +417,7 @@ export class TcpConnection
       if (this.input.isHeld && !this.input.isLeaving) this.orphan();
       return Promise.resolve();
     }
-    const closed = new Promise<void>((resolve) => this.#whenClosed.push(resolve));
+    const closed = new Promise<void>((resolve) => this.onClosed(() => resolve()));
     if (this.#windDownReason === undefined) {
       this.#windDownReason = reason;
       this.#sayGoodbye(reason);
@@ -421,6 +425,11 @@ export class TcpConnection
       if (this.input.isHeld && !this.input.isLeaving) this.#windDownAlone(reason);
     }
     return closed;
+  }
+
+  /** Told when it has closed. */
+  onClosed(listener: (reason: CloseReason, error: Error | undefined) => void): void {
+    this.#whenClosed.push(listener);
   }
 
   /** Bytes that it had accepted and that the kernel never got, once it is closed. */
@@ -770,7 +779,8 @@ export class TcpConnection
     const { board } = this.#loop;
     board.count(boardCounter.CLOSED);
     board.count(boardCounter.OPEN, -1);
-    this.#closePayload = encodeClose({ reason, unsentBytes, counts: table.counts(this.slot) }, error);
+    const reconnecting = this.comesBack?.(reason) === true;
+    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, counts: table.counts(this.slot) }, error);
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#watchers.add(lane);
     for (const lane of this.#watchers) {
@@ -780,6 +790,6 @@ export class TcpConnection
       if (!this.input.isOn(lane)) this.#tellOfClose(lane);
     }
     this.input.closed(this.#closePayload, UNCUT_REASONS.has(reason));
-    for (const resolve of this.#whenClosed) resolve();
+    for (const listener of this.#whenClosed) listener(reason, error);
   }
 }

@@ -7,6 +7,7 @@ import {
   partOffset,
 } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES, frameKind, frameOffset } from '../shared/frame-format.js';
+import type { ReconnectNews } from '../shared/reconnect-settings.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { readU32, SharedMemory } from '../shared/shared-memory.js';
@@ -33,6 +34,7 @@ export interface LaneListener {
   onAnswers(slot: number, generation: number, frames: Buffer): void;
   /** A piece of an answer; the first one has a header. */
   onAnswerPart(slot: number, generation: number, piece: Uint8Array, header?: PartHeader): void;
+  onReconnecting(news: ReconnectNews): void;
   onTlsEvent(kind: number, id: number, payload: Buffer): void;
   /** Before and after events are handled: how far the ring has been given back. */
   onProgress(position: number): void;
@@ -216,6 +218,9 @@ export class AppLane {
       }
       case eventKind.ANSWER_PART:
         this.#listener.onAnswerPart(slot, generation, this.#view());
+        break;
+      case eventKind.RECONNECTING:
+        this.#listener.onReconnecting(JSON.parse(this.#copy().toString()) as ReconnectNews);
         break;
       case eventKind.TLS_FAILED:
       case eventKind.TLS_UPDATED:

@@ -9,6 +9,8 @@ export interface MessageInfo {
 export interface ConnectionInfo {
   /** True if the connection is not new: another thread got its events before. */
   readonly handedOver: boolean;
+  /** True if it takes the place of one that its client has lost (`reconnect`). */
+  readonly reconnected: boolean;
 }
 
 export interface CloseDetail {
@@ -18,6 +20,8 @@ export interface CloseDetail {
   readonly unreadMessages: number;
   /** Why the peer has ended, if it has said so (codec 'frame') and this thread got the connection's events. */
   readonly goodbye?: string;
+  /** The client is going to connect again (`reconnect`). */
+  readonly reconnecting?: true;
   /** What went wrong, if anything did. */
   readonly error?: Error;
 }

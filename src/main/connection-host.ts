@@ -19,6 +19,8 @@ export interface ConnectionHost {
   /** Several threads get each event. */
   readonly sharesEvents: boolean;
   onDrain(connection: TcpConnection): void;
+  /** After a crash of its io worker. */
+  willReconnect(connection: TcpConnection): boolean;
   onBusy(connection: TcpConnection, stallMs: number): void;
   onGoodbye(connection: TcpConnection, reason: string): void;
   /** It is closed; the application hears of it behind the messages that it has still to take: that is `onClose`. */

@@ -22,6 +22,7 @@ import {
 } from '../shared/event-record.js';
 import { Ledger } from '../shared/ledger.js';
 import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
+import type { ReconnectNews } from '../shared/reconnect-settings.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
@@ -269,8 +270,9 @@ export class IoLink implements LaneListener {
     // From now on the new one says whether the socket is read.
     for (const other of this.#watched.get(connection.id) ?? []) other.onReading(false);
     this.#owner.onConnections();
+    const { handedOver, reconnected = false } = event;
     if (host === undefined) connection.destroy();
-    else host.onOpen(connection, event.attempt, { handedOver: event.handedOver });
+    else host.onOpen(connection, event.attempt, { handedOver, reconnected });
   }
 
   onClose(slot: number, generation: number, event: CloseEvent): void {
@@ -316,6 +318,10 @@ export class IoLink implements LaneListener {
 
   onAnswerPart(slot: number, generation: number, piece: Uint8Array, header?: PartHeader): void {
     this.context.requests.answeredInPart(connectionId(this.worker, slot, generation), piece, header);
+  }
+
+  onReconnecting(news: ReconnectNews): void {
+    this.#owner.hostOf(news.client)?.onReconnecting(news);
   }
 
   onTlsEvent(kind: number, id: number, payload: Buffer): void {

@@ -20,6 +20,7 @@ import {
 import { checkCodec, codec, compression } from './codec-checks.js';
 import { heartbeat } from './heartbeat-options.js';
 import type {
+  AddressOptions,
   BroadcastOptions,
   ClientOptions,
   CloseOptions,
@@ -36,6 +37,7 @@ import type {
   SpawnOptions,
   WaitOptions,
 } from './options.js';
+import { reconnect } from './reconnect-options.js';
 import { unixPath } from './unix-path.js';
 
 const MIB = 1024 * 1024;
@@ -90,7 +92,7 @@ const spawn: Checks<SpawnOptions> = {
 /** tls-options.ts looks into it. */
 const tls: Check = () => undefined;
 
-const client: Checks<ClientOptions> = { ...connection, tls };
+const client: Checks<ClientOptions> = { ...connection, tls, reconnect };
 
 const listen: Checks<ListenOptions> = {
   ...connection,
@@ -105,10 +107,24 @@ const listen: Checks<ListenOptions> = {
   orphanTimeoutMs: integer(0, DAY_MS),
 };
 
+const address: Checks<AddressOptions> = { host: text, port: integer(1, 65_535), path: unixPath };
+
+const MAX_ADDRESSES = 64;
+
+const addresses: Check = (value, path, call) => {
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_ADDRESSES) {
+    return `an array of 1 to ${MAX_ADDRESSES} addresses`;
+  }
+  for (const [at, each] of value.entries()) {
+    check(call, each, address, `${path}[${at}].`);
+    needAddress(call, each, `${path}[${at}].`);
+  }
+  return undefined;
+};
+
 const connect: Checks<ConnectOptions> = {
-  host: text,
-  port: integer(1, 65_535),
-  path: unixPath,
+  ...address,
+  addresses,
   timeoutMs: integer(1, DAY_MS),
   signal: abortSignal,
 };
@@ -129,13 +145,13 @@ const broadcast: Checks<BroadcastOptions> = {
 };
 
 /** A port and perhaps a host, or a path. */
-function needAddress(call: string, options: ConnectOptions | ListenOptions): void {
+function needAddress(call: string, options: AddressOptions, prefix = ''): void {
   if (options.path === undefined) {
-    need(call, options, 'port');
+    need(call, options, 'port', prefix);
     return;
   }
   if (options.host === undefined && options.port === undefined) return;
-  const message = `${call}: option 'path' takes the place of 'host' and 'port', and cannot be given with them`;
+  const message = `${call}: option '${prefix}path' takes the place of 'host' and 'port', and cannot be given with them`;
   throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
 }
 
@@ -164,16 +180,32 @@ export function checkClient(options: ClientOptions): void {
   checkCodec('client()', options);
 }
 
+/** One address, or several. */
+function needAddresses(options: ConnectOptions): void {
+  if (options.addresses === undefined) {
+    needAddress('connect()', options);
+    return;
+  }
+  if (options.host === undefined && options.port === undefined && options.path === undefined) return;
+  const message =
+    "connect(): option 'addresses' takes the place of 'host', 'port' and 'path', and cannot be given with them";
+  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
+}
+
 export function checkConnect(options: ConnectOptions): void {
   check('connect()', options, connect);
-  needAddress('connect()', options);
+  needAddresses(options);
 }
 
 /** `reactor.connect()` takes a client's options and a connect's in one. */
 export function checkShorthandConnect(options: ConnectOptions & ClientOptions): void {
   check('connect()', options, { ...client, ...connect });
   checkCodec('connect()', options);
-  needAddress('connect()', options);
+  needAddresses(options);
+  if (options.reconnect === undefined || options.reconnect === false) return;
+  const message =
+    "connect(): option 'reconnect' needs a client, which tells of each new connection: reactor.client({ reconnect }).connect()";
+  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
 }
 
 export function checkServerClose(options: CloseOptions): void {

@@ -3,6 +3,7 @@ import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js
 import type { AcceptLimitSettings, ConnectionLimitSettings } from '../shared/limit-settings.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
 import { type HeartbeatOptions, heartbeatSettings } from './heartbeat-options.js';
+import type { ReconnectOptions } from './reconnect-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
 
@@ -166,8 +167,22 @@ export interface ListenOptions extends ConnectionOptions {
 }
 
 export interface ClientOptions extends ConnectionOptions {
+  /**
+   * A connection that is lost is made again, and so is a first one that does not come about; by the io worker, whatever this thread is
+   * at. True: with its defaults. Default false. Not for `reactor.connect()`, which has no client that could tell of the next one.
+   */
+  reconnect?: boolean | ReconnectOptions;
   /** Connections are encrypted. `true` is the same as `{}`. Default false. */
   tls?: boolean | TlsClientOptions;
+}
+
+export interface AddressOptions {
+  /** Default 'localhost'. */
+  host?: string;
+  /** 1 to 65,535. Required, if there is no `path`. */
+  port?: number;
+  /** A Unix domain socket in place of `host` and `port`. */
+  path?: string;
 }
 
 export interface ConnectOptions {
@@ -177,9 +192,11 @@ export interface ConnectOptions {
   port?: number;
   /** A Unix domain socket in place of `host` and `port`. */
   path?: string;
-  /** Until the connection must be made, name look-up and TLS included. Default 10,000 ms; 1 ms to one day. */
+  /** Several addresses in place of one: tried in turn, until one of them answers. 1 to 64 of them. */
+  addresses?: readonly AddressOptions[];
+  /** Until the connection must be made, name look-up and TLS included; for each address. Default 10,000 ms; 1 ms to one day. */
   timeoutMs?: number;
-  /** Aborts the attempt. */
+  /** Aborts the attempt; later, those to connect again. A connection that is there stays. */
   signal?: AbortSignal;
 }
 

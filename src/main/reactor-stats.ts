@@ -14,6 +14,8 @@ export interface ReactorStats {
   readonly heldConnections: number;
   readonly accepted: number;
   readonly connected: number;
+  /** Attempts of clients to connect again. */
+  readonly reconnectAttempts: number;
   /** Peers turned away: no free slot, no file descriptor, or a TLS handshake that failed. */
   readonly refused: number;
   /** Of these, peers turned away because of `limits` of a server: too many at once, from one address, or in a second. */
@@ -52,6 +54,7 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     heldConnections: sum(boardCounter.HELD),
     accepted: sum(boardCounter.ACCEPTED),
     connected: sum(boardCounter.CONNECTED),
+    reconnectAttempts: sum(boardCounter.RECONNECT_ATTEMPTS),
     refused: sum(boardCounter.REFUSED),
     overLimit: sum(boardCounter.OVER_LIMIT),
     untoldTlsErrors: sum(boardCounter.UNTOLD_TLS_ERRORS),

@@ -1,10 +1,13 @@
+import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectRequest } from '../shared/control-protocol.js';
-import { ReactorError } from '../shared/reactor-error.js';
+import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
+import type { ReconnectNews, Target } from '../shared/reconnect-settings.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { CloseReport } from './close-report.js';
-import type { ConnectionInfo } from './connection-events.js';
+import type { CloseDetail, ConnectionInfo } from './connection-events.js';
 import { checkConnect, checkServerClose } from './option-checks.js';
 import {
+  type AddressOptions,
   type ClientOptions,
   type CloseOptions,
   type ConnectOptions,
@@ -12,6 +15,7 @@ import {
   DEFAULT_CONNECT_TIMEOUT_MS,
   DEFAULT_DRAIN_MS,
 } from './options.js';
+import { reconnectSettings } from './reconnect-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
 import { abortError, onAbort, throwIfAborted } from './waiters.js';
@@ -27,7 +31,28 @@ export interface ClientBackend {
   close(client: TcpClient, drainMs: number): Promise<CloseReport>;
   /** Behind the microtasks that an answer sets in motion. */
   defer(run: () => void): void;
+  /** Keeps the thread alive while somebody waits. */
+  hold<T>(wait: () => Promise<T>): Promise<T>;
 }
+
+/** A call of `connect()` with `reconnect`: its connection comes back until it is dropped. */
+interface Kept {
+  readonly request: ConnectRequest;
+  /** The last one that there was. */
+  connection?: TcpConnection;
+  /** An io worker is being asked for it, and has not answered. */
+  isCalling: boolean;
+  /** Lets the thread end, if it was kept alive while there is no connection. */
+  release?: () => void;
+  readonly signal: AbortSignal | undefined;
+  readonly onAborted: () => void;
+}
+
+/** This side has ended it: it does not come back. */
+const UNWANTED: ReadonlySet<CloseReason> = new Set(['local-shutdown', 'local-destroy', 'reactor-close', 'orphaned']);
+
+/** Whoever is gone is looked for so often. */
+const LOOK_AGAIN_MS = 10;
 
 interface Attempt {
   readonly resolve: (connection: TcpConnection) => void;
@@ -40,6 +65,8 @@ export class TcpClient extends TcpHost {
   readonly #options: ClientOptions;
   readonly #tls: TlsClientSettings | undefined;
   readonly #attempts = new Map<number, Attempt>();
+  readonly #kept = new Map<number, Kept>();
+  readonly #calls = new WeakMap<TcpConnection, number>();
   #closing: Promise<CloseReport> | undefined;
 
   /** @internal */
@@ -51,7 +78,8 @@ export class TcpClient extends TcpHost {
   }
 
   /**
-   * Connects; may be called any number of times, also at once.
+   * Connects; may be called any number of times, also at once. With `reconnect` it tries until there is a connection, and the next
+   * ones come with 'connection' and `info.reconnected`; 'reconnecting' and 'reconnectFailed' tell of attempts.
    *
    * Rejects with ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CONNECT_FAILED (`cause` has the system error),
    * ERR_REACTOR_CONNECT_TIMEOUT, ERR_REACTOR_TLS (`cause` has Node's error), ERR_REACTOR_ABORTED, ERR_REACTOR_TOO_MANY_CONNECTIONS, ERR_REACTOR_CLOSED,
@@ -59,29 +87,44 @@ export class TcpClient extends TcpHost {
    */
   async connect(options: ConnectOptions): Promise<TcpConnection> {
     checkConnect(options);
-    const { host = 'localhost', port = 0, path, timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, signal } = options;
+    const { timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, signal } = options;
     throwIfAborted(signal);
     this.#throwIfClosed();
     const attempt = this.#backend.nextAttempt();
     const abort = (): void => {
       this.#backend.abort(attempt);
+      this.#drop(attempt);
       if (signal !== undefined) this.#attempts.get(attempt)?.reject(abortError(signal));
     };
     onAbort(signal, abort);
+    const request: ConnectRequest = {
+      client: this.id,
+      attempt,
+      targets: (options.addresses ?? [options]).map(targetOf),
+      timeoutMs,
+      reconnect: reconnectSettings(this.#options.reconnect),
+      isAgain: false,
+      connection: connectionSettings(this.#options),
+      tls: this.#tls,
+    };
+    if (request.reconnect !== undefined) {
+      this.#kept.set(attempt, { request, isCalling: false, signal, onAborted: abort });
+    }
     try {
       const connection = await new Promise<TcpConnection>((resolve, reject) => {
         // The connection itself comes through the event ring, in front of its messages; the answer to this call may come
         // earlier or later, and matters only if it is a failure.
         this.#attempts.set(attempt, { resolve, reject });
-        const target = { client: this.id, attempt, host, port, path, timeoutMs };
-        const settings = { connection: connectionSettings(this.#options), tls: this.#tls };
-        this.#backend.connect({ ...target, ...settings }).catch(reject);
+        const kept = this.#kept.get(attempt);
+        const call = kept === undefined ? this.#backend.connect(request) : this.#call(attempt, kept);
+        call.catch(reject);
       });
       // Aborted, or the client closed, after it had succeeded and before anybody could know.
       if (signal?.aborted === true) connection.destroy();
       throwIfAborted(signal);
       return connection;
     } catch (error) {
+      this.#drop(attempt);
       throwIfAborted(signal);
       this.#throwIfClosed();
       // It was made where the answer arrived; the caller wants to see who called.
@@ -89,9 +132,56 @@ export class TcpClient extends TcpHost {
       throw error;
     } finally {
       this.#attempts.delete(attempt);
-      this.#backend.settled(attempt);
-      signal?.removeEventListener('abort', abort);
+      if (!this.#kept.has(attempt)) {
+        this.#backend.settled(attempt);
+        signal?.removeEventListener('abort', abort);
+      }
     }
+  }
+
+  /** Asks io workers for it until one of them has an answer: one that dies is started again. */
+  async #call(id: number, kept: Kept): Promise<void> {
+    kept.isCalling = true;
+    try {
+      while (this.#kept.get(id) === kept) {
+        try {
+          // The connection may have been here and gone before the call that has asked for it is answered.
+          await this.#backend.connect({ ...kept.request, isAgain: kept.connection !== undefined });
+          return;
+        } catch (error) {
+          if (!(error instanceof ReactorError) || error.code !== 'ERR_REACTOR_IO_WORKER_CRASH') throw error;
+          await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+        }
+      }
+    } finally {
+      kept.isCalling = false;
+    }
+  }
+
+  /** Its io worker has died, and nobody is asked for it. */
+  #resume(id: number, kept: Kept): void {
+    this.#call(id, kept).catch((error) => {
+      const waiting = this.#attempts.get(id);
+      if (waiting !== undefined) waiting.reject(error);
+      else if (this.#drop(id)) this.emit('reconnectFailed', error);
+    });
+  }
+
+  /** Nobody connects again for that call. Returns whether anybody would have. */
+  #drop(id: number): boolean {
+    const kept = this.#kept.get(id);
+    if (kept === undefined) return false;
+    this.#kept.delete(id);
+    kept.release?.();
+    kept.signal?.removeEventListener('abort', kept.onAborted);
+    this.#backend.settled(id);
+    return true;
+  }
+
+  /** The call whose connection it is at present, if it comes back. */
+  #callOf(connection: TcpConnection): number | undefined {
+    const id = this.#calls.get(connection);
+    return id !== undefined && this.#kept.get(id)?.connection === connection ? id : undefined;
   }
 
   /**
@@ -113,13 +203,58 @@ export class TcpClient extends TcpHost {
   }
 
   async #shutDown(drainMs: number): Promise<CloseReport> {
-    for (const attempt of this.#attempts.keys()) this.#backend.abort(attempt);
+    for (const attempt of [...this.#attempts.keys(), ...this.#kept.keys()]) this.#backend.abort(attempt);
+    for (const id of [...this.#kept.keys()]) if (!this.#attempts.has(id)) this.#drop(id);
     return this.#backend.close(this, drainMs);
   }
 
   /** @internal Their io worker has ended: they will not be answered. */
   failAttempts(error: ReactorError, isAffected: (attempt: number) => boolean): void {
-    for (const [id, attempt] of this.#attempts) if (isAffected(id)) attempt.reject(error);
+    const isCrash = error.code === 'ERR_REACTOR_IO_WORKER_CRASH';
+    for (const [id, kept] of this.#kept) {
+      if (!isAffected(id)) continue;
+      if (!isCrash) this.#drop(id);
+      else if (!kept.isCalling) this.#resume(id, kept);
+    }
+    for (const [id, attempt] of this.#attempts) if (isAffected(id) && !this.#kept.has(id)) attempt.reject(error);
+  }
+
+  /** @internal */
+  override willReconnect(connection: TcpConnection): boolean {
+    return this.#callOf(connection) !== undefined;
+  }
+
+  /** @internal */
+  override onReconnecting({ call, attempt, delayMs, error, reason }: ReconnectNews): void {
+    if (!this.#kept.has(call)) return;
+    const rebuilt = error === undefined ? undefined : fromErrorData(error);
+    if (delayMs !== undefined) {
+      const why = { ...(rebuilt !== undefined && { error: rebuilt }), ...(reason !== undefined && { reason }) };
+      this.emit('reconnecting', { attempt, delayMs, ...why });
+      return;
+    }
+    this.#drop(call);
+    const message = `No connection has lasted in ${attempt - 1} attempts; the last one: ${reason ?? 'failed'}`;
+    this.emit('reconnectFailed', rebuilt ?? new ReactorError('ERR_REACTOR_CONNECT_FAILED', message));
+  }
+
+  /** @internal */
+  override onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void {
+    const id = this.#callOf(connection);
+    if (id !== undefined) {
+      const kept = this.#kept.get(id) as Kept;
+      if (UNWANTED.has(reason)) this.#drop(id);
+      // Until it is there again, or is given up: the news of that follow.
+      else if (reason !== 'io-worker-crash') {
+        void this.#backend.hold(
+          () =>
+            new Promise<void>((resolve) => {
+              kept.release = resolve;
+            }),
+        );
+      }
+    }
+    super.onClose(connection, reason, detail);
   }
 
   /** @internal */
@@ -128,9 +263,19 @@ export class TcpClient extends TcpHost {
     this.add(connection);
     // Behind the microtasks in which the caller's `await connect()` goes on and adds its listeners.
     this.#backend.defer(() => connection.start());
+    const kept = this.#kept.get(attempt);
+    if (kept !== undefined) {
+      kept.connection = connection;
+      this.#calls.set(connection, attempt);
+      kept.release?.();
+    }
     // Aborted at the very moment it succeeded.
-    if (waiting === undefined) connection.destroy();
-    else waiting.resolve(connection);
+    if (waiting === undefined && kept === undefined) connection.destroy();
+    else waiting?.resolve(connection);
     this.emit('connection', connection, info);
   }
+}
+
+function targetOf({ host = 'localhost', port = 0, path }: AddressOptions): Target {
+  return { host, port, path };
 }

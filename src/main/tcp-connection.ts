@@ -740,11 +740,13 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     duplex.receiveClose(event.reason, this.#closeDetail(event), ORDERLY.has(event.reason));
   }
 
-  #closeDetail({ unsentBytes, error }: CloseEvent): CloseDetail {
+  #closeDetail({ reason, unsentBytes, error, reconnecting }: CloseEvent): CloseDetail {
+    const isReconnecting = reconnecting ?? (reason === 'io-worker-crash' && this.#host?.willReconnect(this) === true);
     return {
       unsentBytes,
       unreadMessages: this.#flow.unread,
       ...(this.#goodbye !== undefined && { goodbye: this.#goodbye }),
+      ...(isReconnecting && { reconnecting: true as const }),
       ...(error !== undefined && { error: fromErrorData(error) }),
     };
   }

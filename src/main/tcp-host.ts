@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { TlsFailedEvent, TlsPeer } from '../shared/event-record.js';
 import { fromErrorData } from '../shared/reactor-error.js';
+import type { ReconnectNews } from '../shared/reconnect-settings.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
 import type { CloseOptions } from './options.js';
@@ -12,6 +13,18 @@ import type { TcpConnection } from './tcp-connection.js';
 import { Waiters } from './waiters.js';
 
 /** What servers and clients tell of their connections. */
+/** What a client is about to do. */
+export interface Reconnecting {
+  /** Which attempt it will be: 1 for the first since there was a connection that lasted. */
+  readonly attempt: number;
+  /** Until then, in ms. */
+  readonly delayMs: number;
+  /** Why the attempt before has failed, or the connection before has closed, if an error was the reason. */
+  readonly error?: Error;
+  /** Why the connection before has closed. */
+  readonly reason?: CloseReason;
+}
+
 export interface HostEvents {
   connection: [connection: TcpConnection, info: ConnectionInfo];
   message: [connection: TcpConnection, data: Buffer, info: MessageInfo];
@@ -23,6 +36,10 @@ export interface HostEvents {
   busy: [connection: TcpConnection, stallMs: number];
   /** The peer says that it is about to end, and why: see the event of the connection. */
   goodbye: [connection: TcpConnection, reason: string];
+  /** Of a client with `reconnect`: it has lost a connection, or has not got one, and tries again. */
+  reconnecting: [reconnecting: Reconnecting];
+  /** Of a client with `reconnect`: `maxAttempts` have failed, and it tries no more. The error is that of the last attempt. */
+  reconnectFailed: [error: Error];
   /** Always a connection's last event. */
   disconnect: [connection: TcpConnection, reason: CloseReason, detail: CloseDetail];
   /**
@@ -94,6 +111,14 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** @internal */
   onDrain(connection: TcpConnection): void {
     this.emit('drain', connection);
+  }
+
+  /** @internal Clients have something to say to it. */
+  onReconnecting(_news: ReconnectNews): void {}
+
+  /** @internal After a crash of its io worker. */
+  willReconnect(_connection: TcpConnection): boolean {
+    return false;
   }
 
   /** @internal */

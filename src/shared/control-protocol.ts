@@ -7,6 +7,7 @@ import type { HeartbeatSettings } from './heartbeat-settings.js';
 import type { LaneMemory, LaneSizes } from './lane.js';
 import type { AcceptLimitSettings, ConnectionLimitSettings } from './limit-settings.js';
 import type { ErrorData } from './reactor-error.js';
+import type { ReconnectSettings, Target } from './reconnect-settings.js';
 import type { TlsClientSettings, TlsInfo, TlsServerSettings } from './tls-settings.js';
 
 /**
@@ -38,6 +39,7 @@ export interface IoWorkerControl {
   describe(server: number): ControlResult<ServerDescription>;
   /** Ends a server or a client: stops accepting, winds its connections down, answers when the last is closed. */
   closeOrigin(id: number, reason: CloseReason, drainMs: number): ControlResult<DrainReport>;
+  /** Answers when there is a first connection. With `reconnect` it goes on, until `abortConnect`. */
   connect(request: ConnectRequest): ControlResult<ConnectionId>;
   abortConnect(attempt: number): ControlResult<void>;
   /** Answers undefined if it is closed. */
@@ -120,11 +122,14 @@ export interface ConnectRequest {
   readonly client: number;
   /** Unique in the reactor; OPEN carries it, abortConnect names it. */
   readonly attempt: number;
-  readonly host: string;
-  readonly port: number;
-  /** In place of host and port. */
-  readonly path: string | undefined;
+  /** Tried in turn. */
+  readonly targets: readonly Target[];
+  /** For each of them. */
   readonly timeoutMs: number;
+  /** Undefined: once there is a connection, or none, that is the end of it. */
+  readonly reconnect: ReconnectSettings | undefined;
+  /** An io worker that has died had it before. */
+  readonly isAgain: boolean;
   readonly connection: ConnectionSettings;
   readonly tls: TlsClientSettings | undefined;
 }

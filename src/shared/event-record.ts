@@ -25,6 +25,7 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  *  TLS_FAILED     a handshake with that server has failed, see below
  *  TLS_UPDATED    u32 version: that server has new TLS settings
  *  BUSY           u32 ms: the peer's application has stood still for so long; 0: it goes on
+ *  RECONNECTING   ReconnectNews as JSON: a client is about to connect again, or gives up
  *  PROBE          nothing: whether the thread takes it says whether it is alive
  * ```
  */
@@ -85,6 +86,8 @@ export interface OpenEvent extends ConnectionAddresses {
   readonly attempt: number;
   /** It is not new: another thread got its events before. */
   readonly handedOver: boolean;
+  /** It takes the place of one that was lost. */
+  readonly reconnected?: boolean;
 }
 
 /**
@@ -94,11 +97,11 @@ export interface OpenEvent extends ConnectionAddresses {
  *  | origin f64 | attempt f64 | remote port | local port  | flags  | length | remote address | local address |
  *  +------------+-------------+-------------+-------------+--------+--------+----------------+---------------+
  * ```
- * Flags: 1 IPv6, 2 handed over, 4 Unix, 8 encrypted. `length` is that of the remote address; the local one takes the rest. Both
+ * Flags: 1 IPv6, 2 handed over, 4 Unix, 8 encrypted, 16 reconnected. `length` is that of the remote address; the local one takes the rest. Both
  * are UTF-8, and no longer than a path of a Unix domain socket.
  */
 const openOffset = { ORIGIN: 0, ATTEMPT: 8, REMOTE_PORT: 16, LOCAL_PORT: 18, FLAGS: 20, LENGTH: 21, TEXT: 22 } as const;
-const openFlag = { IPV6: 1, HANDED_OVER: 2, UNIX: 4, ENCRYPTED: 8 } as const;
+const openFlag = { IPV6: 1, HANDED_OVER: 2, UNIX: 4, ENCRYPTED: 8, RECONNECTED: 16 } as const;
 
 export function encodeOpen(event: OpenEvent): Buffer {
   const remote = Buffer.from(event.remoteAddress);
@@ -112,7 +115,8 @@ export function encodeOpen(event: OpenEvent): Buffer {
     (event.remoteFamily === 'IPv6' ? openFlag.IPV6 : 0) |
     (event.remoteFamily === 'Unix' ? openFlag.UNIX : 0) |
     (event.handedOver ? openFlag.HANDED_OVER : 0) |
-    (event.encrypted ? openFlag.ENCRYPTED : 0);
+    (event.encrypted ? openFlag.ENCRYPTED : 0) |
+    (event.reconnected === true ? openFlag.RECONNECTED : 0);
   payload.writeUInt8(flags, openOffset.FLAGS);
   payload.writeUInt8(remote.length, openOffset.LENGTH);
   payload.set(remote, openOffset.TEXT);
@@ -134,6 +138,7 @@ export function decodeOpen(payload: Buffer): OpenEvent {
     localAddress: payload.toString('utf8', split),
     handedOver: (flags & openFlag.HANDED_OVER) !== 0,
     encrypted: (flags & openFlag.ENCRYPTED) !== 0,
+    reconnected: (flags & openFlag.RECONNECTED) !== 0,
   };
 }
 
@@ -184,6 +189,8 @@ export interface CloseEvent {
   readonly reason: CloseReason;
   /** Bytes that send() had accepted and the kernel never got. */
   readonly unsentBytes: number;
+  /** Another one will be made in its place. */
+  readonly reconnecting?: boolean;
   /** As the table had them: by the time the event is read, its slot may be another's. */
   readonly counts: ConnectionCounts;
   readonly error?: ErrorData;
@@ -191,19 +198,21 @@ export interface CloseEvent {
 
 /**
  * ```
- *  0            4                  12                                   60
- *  +------------+------------------+------------------------------------+-----------------------------+
- *  | reason u32 | unsent bytes f64 | the six final counts, f64 each     | error as JSON, or nothing   |
- *  +------------+------------------+------------------------------------+-----------------------------+
+ *  0            2           4                  12                                60
+ *  +------------+-----------+------------------+---------------------------------+---------------------------+
+ *  | reason u16 | flags u16 | unsent bytes f64 | the six final counts, f64 each  | error as JSON, or nothing |
+ *  +------------+-----------+------------------+---------------------------------+---------------------------+
  * ```
  */
-const closeOffset = { REASON: 0, UNSENT: 4, COUNTS: 12, ERROR: 60 } as const;
+const closeOffset = { REASON: 0, FLAGS: 2, UNSENT: 4, COUNTS: 12, ERROR: 60 } as const;
+const closeFlag = { RECONNECTING: 1 } as const;
 const COUNT_BYTES = 8;
 
 export function encodeClose(event: Omit<CloseEvent, 'error'>, error: Error | undefined): Buffer {
   const json = error === undefined ? '' : JSON.stringify(toErrorData(error));
   const payload = Buffer.alloc(closeOffset.ERROR + Buffer.byteLength(json));
-  payload.writeUInt32LE(closeReasonCode(event.reason), closeOffset.REASON);
+  payload.writeUInt16LE(closeReasonCode(event.reason), closeOffset.REASON);
+  payload.writeUInt16LE(event.reconnecting === true ? closeFlag.RECONNECTING : 0, closeOffset.FLAGS);
   payload.writeDoubleLE(event.unsentBytes, closeOffset.UNSENT);
   const { lastReceivedAt, bytesReceived, bytesSent, messagesReceived, droppedMessages, roundTripMs } = event.counts;
   for (const [index, count] of [
@@ -223,7 +232,8 @@ export function encodeClose(event: Omit<CloseEvent, 'error'>, error: Error | und
 export function decodeClose(payload: Buffer): CloseEvent {
   const count = (index: number): number => payload.readDoubleLE(closeOffset.COUNTS + index * COUNT_BYTES);
   const event: CloseEvent = {
-    reason: closeReasonOf(payload.readUInt32LE(closeOffset.REASON)),
+    reason: closeReasonOf(payload.readUInt16LE(closeOffset.REASON)),
+    ...(payload.readUInt16LE(closeOffset.FLAGS) === closeFlag.RECONNECTING && { reconnecting: true }),
     unsentBytes: payload.readDoubleLE(closeOffset.UNSENT),
     counts: {
       lastReceivedAt: count(0),

@@ -90,7 +90,9 @@ class IoWorker {
     const origin = Origin.server(request, codec, this.loop);
     origin.audience.add(this.lane, 0, []);
     const socket = new Socket();
-    const connection = TcpConnection.open(this.loop, socket as unknown as SocketStream, origin, 0) as TcpConnection;
+    const connection = TcpConnection.open(this.loop, socket as unknown as SocketStream, origin, {
+      attempt: 0,
+    }) as TcpConnection;
     return { connection, socket };
   }
 

@@ -1,0 +1,217 @@
+import type { CloseReason } from '../shared/close-reason.js';
+import type { ConnectRequest } from '../shared/control-protocol.js';
+import { eventKind } from '../shared/event-record.js';
+import { ReactorError, toErrorData } from '../shared/reactor-error.js';
+import type { ReconnectNews, ReconnectSettings, Target } from '../shared/reconnect-settings.js';
+import { boardCounter } from '../shared/status-board.js';
+import { Backoff } from './backoff.js';
+import type { EventLane } from './event-lane.js';
+import type { EventLoop } from './event-loop.js';
+import type { Retry } from './retry-schedule.js';
+import type { TcpConnection } from './tcp-connection.js';
+
+/** A connection that was open for so long has lasted, unless `maxDelayMs` is shorter: what follows is a new story. */
+const LASTING_MS = 10_000;
+
+/** The application has ended it, or is gone: nobody wants it back. */
+const UNWANTED: ReadonlySet<CloseReason> = new Set(['local-shutdown', 'local-destroy', 'reactor-close', 'orphaned']);
+
+/** One attempt to connect to one address. */
+export interface Dial {
+  connect(): Promise<TcpConnection>;
+  abort(error: ReactorError): void;
+}
+
+/**
+ * What one call of `connect()` has asked for: a connection to one of several addresses, and with `reconnect` another one whenever it
+ * is lost.
+ *
+ * ```
+ *            +--> round: each address in turn --failed--> wait (Backoff, RetrySchedule) --+
+ *            |      | connected                                                            |
+ *            |      v                                                                      |
+ *            |    open --lost--> wait ------------------------------------------------->---+
+ *            +----------------------------------------------------------------------------+
+ * ```
+ */
+export class Reconnector {
+  readonly #loop: EventLoop;
+  readonly #request: ConnectRequest;
+  readonly #lane: EventLane;
+  readonly #dialTo: (target: Target, isAgain: boolean) => Dial;
+  readonly #onOver: () => void;
+  readonly #settings: ReconnectSettings | undefined;
+  readonly #backoff: Backoff | undefined;
+  /** The address that the next round begins with. */
+  #next = 0;
+  /** Attempts in a row that have failed. */
+  #failures = 0;
+  #dial: Dial | undefined;
+  #retry: Retry | undefined;
+  #openedAt = 0;
+  #connected = false;
+  #over: ReactorError | undefined;
+  #settle:
+    | { readonly resolve: (connection: TcpConnection) => void; readonly reject: (error: unknown) => void }
+    | undefined;
+
+  /**
+   * @param dialTo makes an attempt; `isAgain`: it is to replace a connection that was lost
+   * @param onOver called when there will be no attempts any more
+   */
+  constructor(
+    loop: EventLoop,
+    request: ConnectRequest,
+    lane: EventLane,
+    dialTo: (target: Target, isAgain: boolean) => Dial,
+    onOver: () => void,
+  ) {
+    this.#loop = loop;
+    this.#request = request;
+    this.#lane = lane;
+    this.#dialTo = dialTo;
+    this.#onOver = onOver;
+    this.#settings = request.reconnect;
+    this.#backoff = request.reconnect === undefined ? undefined : new Backoff(request.reconnect);
+    // One that an io worker before this one had, and that was lost with it.
+    this.#connected = request.isAgain;
+  }
+
+  /** Resolves with the first connection. */
+  connect(): Promise<TcpConnection> {
+    return new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+      // Others have lost theirs with the same io worker.
+      if (this.#request.isAgain) this.#wait({});
+      else void this.#round();
+    });
+  }
+
+  /** No more attempts. A connection that is there stays. */
+  abort(error: ReactorError): void {
+    this.#finish(error);
+    this.#dial?.abort(error);
+  }
+
+  async #round(): Promise<void> {
+    const { targets } = this.#request;
+    let failure: unknown;
+    for (let tried = 0; tried < targets.length && this.#over === undefined; tried++) {
+      const at = (this.#next + tried) % targets.length;
+      try {
+        this.#dial = this.#dialTo(targets[at] as Target, this.#connected);
+        if (this.#connected) this.#loop.board.count(boardCounter.RECONNECT_ATTEMPTS);
+        this.#opened(await this.#dial.connect(), at);
+        return;
+      } catch (error) {
+        failure = error;
+      } finally {
+        this.#dial = undefined;
+      }
+    }
+    this.#failed(this.#over ?? ofAll(targets.length, failure));
+  }
+
+  #opened(connection: TcpConnection, at: number): void {
+    if (this.#over !== undefined) {
+      // Aborted at the moment it succeeded.
+      connection.destroy('local-destroy');
+      this.#settle?.reject(this.#over);
+      return;
+    }
+    this.#next = at;
+    this.#connected = true;
+    this.#openedAt = this.#loop.wheel.now;
+    this.#settle?.resolve(connection);
+    this.#settle = undefined;
+    if (this.#settings === undefined) this.#finish();
+    else {
+      connection.comesBack = (reason) => this.#comesBack(reason);
+      connection.onClosed((reason, error) => this.#lost(reason, error));
+      // Its thread has died, or its codec has failed at once.
+      if (connection.isClosed) this.#finish();
+    }
+  }
+
+  get #hasLasted(): boolean {
+    const { maxDelayMs } = this.#settings as ReconnectSettings;
+    return this.#loop.wheel.now - this.#openedAt >= Math.min(maxDelayMs, LASTING_MS);
+  }
+
+  #comesBack(reason: CloseReason): boolean {
+    if (this.#over !== undefined || UNWANTED.has(reason)) return false;
+    return this.#hasLasted || this.#failures + 1 < (this.#settings as ReconnectSettings).maxAttempts;
+  }
+
+  #lost(reason: CloseReason, error: Error | undefined): void {
+    if (this.#over !== undefined) return;
+    if (UNWANTED.has(reason)) {
+      this.#finish();
+      return;
+    }
+    if (this.#hasLasted) {
+      this.#failures = 0;
+      this.#backoff?.reset();
+    } else {
+      // As good as none: whoever accepts and closes at once is not to be asked ever faster.
+      this.#failures++;
+      this.#next++;
+    }
+    this.#goOn(error, reason);
+  }
+
+  #failed(error: unknown): void {
+    this.#failures++;
+    this.#next++;
+    if (this.#settings === undefined || this.#over !== undefined) {
+      this.#settle?.reject(error);
+      this.#finish();
+    } else this.#goOn(error, undefined);
+  }
+
+  #goOn(error: unknown, reason: CloseReason | undefined): void {
+    const { maxAttempts } = this.#settings as ReconnectSettings;
+    const what = {
+      ...(error !== undefined && { error: toErrorData(error) }),
+      ...(reason !== undefined && { reason }),
+    };
+    if (this.#failures < maxAttempts) {
+      this.#wait(what);
+      return;
+    }
+    this.#settle?.reject(error);
+    if (this.#settle === undefined) this.#tell(what);
+    this.#finish();
+  }
+
+  #wait(what: Pick<ReconnectNews, 'error' | 'reason'>): void {
+    const { retries } = this.#loop;
+    this.#retry = retries.add(this.#backoff?.next() ?? 0, () => {
+      this.#retry = undefined;
+      void this.#round();
+    });
+    this.#tell({ ...what, delayMs: this.#retry.delayMs });
+  }
+
+  #tell(what: Pick<ReconnectNews, 'delayMs' | 'error' | 'reason'>): void {
+    const { client, attempt: call } = this.#request;
+    const news: ReconnectNews = { client, call, attempt: this.#failures + 1, ...what };
+    // The numbers in the header only tell those of one call from others: a later one of the same takes its place if both wait.
+    this.#lane.notices.send(eventKind.RECONNECTING, call % 2 ** 31, 0, Buffer.from(JSON.stringify(news)));
+  }
+
+  #finish(error?: ReactorError): void {
+    if (this.#over !== undefined) return;
+    this.#over = error ?? new ReactorError('ERR_REACTOR_CLOSED', 'The connection is not wanted any more');
+    this.#retry?.cancel();
+    if (this.#retry !== undefined) this.#settle?.reject(this.#over);
+    this.#retry = undefined;
+    this.#onOver();
+  }
+}
+
+function ofAll(count: number, last: unknown): unknown {
+  if (count === 1 || !(last instanceof Error)) return last;
+  const code = last instanceof ReactorError ? last.code : 'ERR_REACTOR_CONNECT_FAILED';
+  return new ReactorError(code, `None of ${count} addresses; the last: ${last.message}`, { cause: last });
+}
