@@ -75,8 +75,10 @@ const LIFE_COLUMNS = [
  * @param {number} connections
  */
 export function startLifeBars(connections) {
-  const format = `{name} {bar} {value} / {total} open, {signs} signs of life, silent for at most {silence} ms {note}`;
-  const bars = new cliProgress.MultiBar({ format, stream: process.stdout }, cliProgress.Presets.shades_classic);
+  if (!process.stdout.isTTY) return { update() {}, stop() {} };
+  const format = '{name} {bar} {value}/{total} open, {signs} signs of life, silence {silence} ms {note}';
+  const options = { format, barsize: 14, stream: process.stdout };
+  const bars = new cliProgress.MultiBar(options, cliProgress.Presets.shades_classic);
   const start = { signs: 0, silence: 0, note: '' };
   const bar = {
     reactor: bars.create(connections, connections, { name: 'reactor'.padEnd(NAME_WIDTH), ...start }),
