@@ -70,7 +70,7 @@ class Peers {
   /** @returns {import('./channel.js').Life} */
   life() {
     const roundTrips = [];
-    for (const { rttMs } of this.#lastSigns.keys()) if (rttMs !== undefined) roundTrips.push(rttMs);
+    for (const { rttMs } of this.#lastSigns.keys()) if ((rttMs ?? 0) > 0) roundTrips.push(rttMs);
     roundTrips.sort((a, b) => a - b);
     return {
       connections: this.#connections,
