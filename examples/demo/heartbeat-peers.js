@@ -70,7 +70,11 @@ class Peers {
   /** @returns {import('./channel.js').Life} */
   life() {
     const roundTrips = [];
-    for (const { rttMs } of this.#lastSigns.keys()) if ((rttMs ?? 0) > 0) roundTrips.push(rttMs);
+    for (const connection of this.#lastSigns.keys()) {
+      // None yet.
+      const roundTrip = connection.rttMs ?? 0;
+      if (roundTrip > 0) roundTrips.push(roundTrip);
+    }
     roundTrips.sort((a, b) => a - b);
     return {
       connections: this.#connections,
