@@ -1,5 +1,5 @@
 // @ts-check
-// How main.js talks to the server's and the client's process: commands go to them, events come back.
+// How main.js talks to the processes of the demo: commands go to them, events come back.
 import { fork } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 
@@ -25,27 +25,45 @@ import { EventEmitter, once } from 'node:events';
  */
 
 /**
+ * What the peers of one server have seen; times in ms.
+ * @typedef {object} Life
+ * @property {number} connections  that were made
+ * @property {number} open         of them still are
+ * @property {number} timedOut     of them ended with 'heartbeat-timeout'
+ * @property {number} otherEnds    of them ended with another reason
+ * @property {number} signs        signs of life that came since the last 'count'
+ * @property {number} silence      the longest that a connection was silent since then, until its end if it has ended
+ * @property {number | undefined} roundTrip  the median of all open connections
+ */
+
+/** @typedef {'reactor' | 'net'} ServerKind */
+
+/** @typedef {'server' | 'client' | 'heartbeat-reactor' | 'heartbeat-net' | 'heartbeat-peers'} ChildName  its file */
+
+/**
  * What a child tells.
  * @typedef {object} ChildEvents
- * @property {[port: number]} listening   the server: ready
- * @property {[]} ready                   the client: ready to connect
- * @property {[]} connected               the client: all connections are open
+ * @property {[port: number]} listening   a server: ready
+ * @property {[]} ready                   client and peers: ready to connect
+ * @property {[]} connected               client and peers: all connections are open
  * @property {[done: number]} progress    the client: round trips of this run so far, whenever there are more
  * @property {[result: RunResult]} result the client: the run is over
- * @property {[]} unblocked               the server: its main thread runs again
- * @property {[counts: Counts]} counts    both
- * @property {[cause: string]} failure    both: something happened that must not happen
+ * @property {[]} blocking                a server: its main thread is about to be blocked
+ * @property {[]} unblocked               a server: its main thread runs again
+ * @property {[lives: Record<ServerKind, Life>]} lives  the peers, ten times a second
+ * @property {[counts: Counts]} counts    server and client
+ * @property {[cause: string]} failure    all: something happened that must not happen
  * @property {[how: string]} ended        the process has ended
  */
 
 /**
- * Main's end: a child process that runs `server.js` or `client.js`.
+ * Main's end: a child process that runs one of the files here.
  * @extends {EventEmitter<ChildEvents>}
  */
 export class Child extends EventEmitter {
   #process;
 
-  /** @param {'server' | 'client'} name */
+  /** @param {ChildName} name */
   constructor(name) {
     super();
     this.name = name;
@@ -106,6 +124,18 @@ export function handleCommands(commands) {
  */
 export function tellMain(event, data) {
   process.send?.({ event, data });
+}
+
+/**
+ * Computes something for so long, and tells before and behind.
+ * @param {number} milliseconds
+ */
+export function block(milliseconds) {
+  process.send?.({ event: 'blocking' }, () => {
+    const end = performance.now() + milliseconds;
+    while (performance.now() < end);
+    tellMain('unblocked');
+  });
 }
 
 /** From now on main does not keep this process alive: it ends when it has nothing else to do. */

@@ -1,7 +1,7 @@
 // @ts-check
 // The demo's server process: sends every message back, and blocks its main thread when told to.
 import { Reactor } from 'simple-reactor';
-import { handleCommands, letProcessEnd, tellMain } from './channel.js';
+import { block, handleCommands, letProcessEnd, tellMain } from './channel.js';
 
 const reactor = await Reactor.spawn();
 const server = await reactor.listen({ host: '127.0.0.1', port: 0 });
@@ -20,11 +20,7 @@ server.on('disconnect', (_connection, reason) => {
 reactor.on('error', (error) => tellMain('failure', `the server's io worker ended: ${error.message}`));
 
 handleCommands({
-  block(/** @type {number} */ milliseconds) {
-    const end = performance.now() + milliseconds;
-    while (performance.now() < end);
-    tellMain('unblocked');
-  },
+  block,
   finish() {
     over = true;
     tellMain('counts', { open: server.connectionCount, opened: reactor.stats().accepted, sent, received });

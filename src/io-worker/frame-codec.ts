@@ -77,6 +77,8 @@ const state = {
   SKIP: 4,
   /** `#inflated` is a whole message and waits for the sink; or it is still being decompressed. */
   INFLATED: 5,
+  /** `#partial` is what a long message begins with, and waits for the sink. */
+  BEGUN: 6,
 } as const;
 type State = (typeof state)[keyof typeof state];
 
@@ -195,6 +197,7 @@ export class FrameConnection implements ConnectionCodec {
     this.#inflatedBytes = 0;
     if (this.#state === state.READY && !this.#deliverPartial()) return position;
     if (this.#state === state.INFLATED && !this.#deliverInflated()) return position;
+    if (this.#state === state.BEGUN && !this.#deliverBegun()) return position;
     while (position < end && !this.#failed) {
       const before = position;
       const stateBefore = this.#state;
@@ -215,7 +218,7 @@ export class FrameConnection implements ConnectionCodec {
       }
       // No step forward: the sink is full. Or something has to be done with what came so far.
       if (position === before && this.#state === stateBefore) break;
-      if (this.#state === state.READY || this.#state === state.INFLATED) break;
+      if (this.#state === state.READY || this.#state === state.INFLATED || this.#state === state.BEGUN) break;
     }
     return position;
   }
@@ -477,11 +480,8 @@ export class FrameConnection implements ConnectionCodec {
       const until = Math.min(end, position + headerBytes(kind) - this.#partial.length);
       this.#partial.append(bytes, position, until, headerBytes(kind));
       if (this.#partial.length < headerBytes(kind)) return until;
-      const { bytes: first, length: have } = this.#partial;
-      if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, first, FRAME_HEADER_BYTES, have, kind)) return until;
-      this.#remaining = total - have;
-      this.#partial.clear();
-      this.#state = state.STREAM;
+      this.#state = state.BEGUN;
+      this.#deliverBegun();
       return until;
     }
     if (!isMessage(kind) && !isControl(kind)) {
@@ -503,6 +503,17 @@ export class FrameConnection implements ConnectionCodec {
     if (!this.#deliver(this.#partial.bytes, 0, this.#partial.length)) return false;
     this.#partial.clear();
     if (this.#state === state.READY) this.#state = state.FRAME;
+    return true;
+  }
+
+  #deliverBegun(): boolean {
+    const { bytes, length } = this.#partial;
+    const total = FRAME_LENGTH_BYTES + readU32(bytes, 0);
+    const kind = bytes[frameOffset.KIND] as number;
+    if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, bytes, FRAME_HEADER_BYTES, length, kind)) return false;
+    this.#remaining = total - length;
+    this.#partial.clear();
+    this.#state = state.STREAM;
     return true;
   }
 

@@ -199,6 +199,29 @@ describe('FrameConnection with requests and answers', () => {
     }
   });
 
+  it('hands on what a long one begins with when it is called again with nothing more', () => {
+    for (const [first, second, call] of [
+      ['00000200 07 00 0100', '0020', 'first 4 of 131070, kind 7'],
+      ['00000200 06', '00', 'first 0 of 131070, kind 6'],
+      ['00000200 00', '00', 'first 0 of 131070, kind 0'],
+    ] as const) {
+      const refused = [0, 1];
+      let calls = 0;
+      const { sink, codec, feeder } = make(() => !refused.includes(calls++));
+      feeder.push(hex(first));
+      feeder.push(hex(second));
+      expect(sink.calls).to.deep.equal([call]);
+      feeder.retry();
+      expect(sink.begun).to.equal(undefined);
+      expect(codec.incomplete()).to.equal(`only ${hex(first + second).length} bytes of a frame came`);
+      feeder.retry();
+      expect(feeder.isBlocked).to.equal(false);
+      expect(sink.calls).to.deep.equal([call, call, call]);
+      expect(sink.begun?.body).to.deep.equal(hex(first + second).subarray(6));
+      expect(codec.incomplete()).to.equal(`${131_076 - hex(first + second).length} bytes of a frame are missing`);
+    }
+  });
+
   it('puts answers of up to 64 KiB together, and has longer ones go on', () => {
     for (const [length, streams] of [
       [64 * KIB - 6, false],
