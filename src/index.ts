@@ -2,6 +2,7 @@ export type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './io-wor
 export { type DecodeFramesOptions, decodeFrames } from './io-worker/decode-frames.js';
 export { type CodecDefinition, defineCodec } from './io-worker/define-codec.js';
 export { attach } from './main/attach.js';
+export type { CloseReport } from './main/close-report.js';
 export type {
   CodecOption,
   CompressionOptions,
@@ -12,7 +13,6 @@ export type {
   SimpleReactorCodecOptions,
 } from './main/codec-options.js';
 export type { ConnectionDuplex } from './main/connection-duplex.js';
-export type { CloseReport } from './main/close-report.js';
 export type {
   CloseDetail,
   ConnectionEvents,

@@ -105,7 +105,8 @@ export class Acceptor {
     board.count(boardCounter.OVER_LIMIT);
     board.count(boardCounter.REFUSED);
     socket.destroy();
-    if (log.isEnabled('debug')) log.write('debug', { server: this.#origin.id, limit }, 'Peer turned away: over a limit');
+    if (log.isEnabled('debug'))
+      log.write('debug', { server: this.#origin.id, limit }, 'Peer turned away: over a limit');
     return false;
   }
 

@@ -92,9 +92,7 @@ export class Listening {
     });
     const reports = await Promise.all(
       this.#links.all.map(async (link) => {
-        const closed = this.#links
-          .call(link.worker, 'closeOrigin', id, reason, drainMs)
-          .catch(ignoreEnd);
+        const closed = this.#links.call(link.worker, 'closeOrigin', id, reason, drainMs).catch(ignoreEnd);
         // Whoever has the io worker answers when it has cut what was left at the deadline: that is worth waiting for.
         return link.isLost ? Promise.race([closed, late]) : closed;
       }),

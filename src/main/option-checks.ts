@@ -148,7 +148,8 @@ export function checkListen(options: ListenOptions): void {
   checkCodec('listen()', options);
   needAddress('listen()', options);
   if (options.path !== undefined && options.limits?.maxConnectionsPerAddress !== undefined) {
-    const message = "listen(): option 'limits.maxConnectionsPerAddress' cannot be given with 'path': there are no addresses";
+    const message =
+      "listen(): option 'limits.maxConnectionsPerAddress' cannot be given with 'path': there are no addresses";
     throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
   }
   if (options.mode === undefined || (options.path !== undefined && !options.path.startsWith('\0'))) return;

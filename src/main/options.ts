@@ -1,5 +1,5 @@
-import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import { AcceptCounts } from '../shared/accept-counts.js';
+import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import type { AcceptLimitSettings, ConnectionLimitSettings } from '../shared/limit-settings.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
 import type { TcpConnection } from './tcp-connection.js';
