@@ -9,11 +9,7 @@ describe('the report of a close', () => {
   const own = props();
 
   /** A server with one peer that reads and ends when it is to, and one that never reads and has much to get. */
-  async function setUp(): ReturnType<typeof serve> {
-    return serve();
-  }
-
-  async function serve() {
+  async function setUp() {
     const reactor = await own.spawn();
     const server = await reactor.listen({ host: HOST, port: 0, highWaterMark: 32 * MIB });
     const [, polite] = await Promise.all([nextConnection(server), own.connectRaw(server.address.port)]);
@@ -23,9 +19,9 @@ describe('the report of a close', () => {
     return { reactor, server, deaf, connection };
   }
 
-  const closers: Record<string, (stage: Awaited<ReturnType<typeof serve>>) => Promise<CloseReport>> = {
-    'server.close()': ({ server }) => server.close({ drainMs: 60 }),
-    'reactor.close()': ({ reactor }) => reactor.close({ timeoutMs: 60 }),
+  const closers: Record<string, (stage: Awaited<ReturnType<typeof setUp>>) => Promise<CloseReport>> = {
+    'server.close()': ({ server }) => server.close({ drainMs: 400 }),
+    'reactor.close()': ({ reactor }) => reactor.close({ timeoutMs: 400 }),
   };
   for (const [call, close] of Object.entries(closers)) {
     it(`of ${call} tells how many there were, which were cut, and what these did not get`, async () => {

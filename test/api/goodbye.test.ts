@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { ConnectionOptions, TcpConnection } from '../../src/index.js';
 import { closed, Log, next, until } from '../fixtures/events.js';
 import { type Frame, frame, framesOf, HELLO, type RawPeer } from '../fixtures/raw-peer.js';
-import { HOST, type Pair, type Scene, scene } from '../fixtures/scene.js';
+import { HOST, type Pair, scene } from '../fixtures/scene.js';
 
 const GOODBYE = 5;
 
@@ -143,7 +143,7 @@ describe('goodbye', () => {
       bodies: readonly Buffer[],
       settings?: ConnectionOptions,
     ): Promise<{ log: string[]; peer: RawPeer }> {
-      const { server, connection, peer } = await open(stage, settings);
+      const { server, connection, peer } = await stage.accepted(settings);
       const log = watch(connection, server);
       const close = closed(connection);
       peer.read().write(Buffer.concat([...bodies.map((body) => frame(body, GOODBYE)), frame('behind')]));
@@ -181,7 +181,7 @@ describe('goodbye', () => {
     });
 
     it('is nothing to other codecs: bytes are bytes', async () => {
-      const { connection, server, peer } = await open(stage, { codec: 'raw' });
+      const { connection, server, peer } = await stage.accepted({ codec: 'raw' });
       const log = watch(connection, server);
       const close = closed(connection);
       peer.read().write(frame('x', GOODBYE)).end();
@@ -190,7 +190,3 @@ describe('goodbye', () => {
     });
   });
 });
-
-async function open(stage: Scene, settings?: ConnectionOptions): ReturnType<Scene['accepted']> {
-  return stage.accepted(settings);
-}

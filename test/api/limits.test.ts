@@ -235,22 +235,29 @@ describe('limits of a connection', () => {
         expect(connection.bufferedAmount).to.equal(0);
       });
 
-      it('sends what waits for its time also when it is shut down, or destroyed', async () => {
+      it('sends what waits for its time also when it is shut down', async () => {
         const { connection, peer } = await open({ limits: { maxSendBytesPerSecond: 200 * KIB } });
         peer.count();
         connection.send(Buffer.alloc(240 * KIB));
         connection.shutdown();
         await peer.ended;
         expect(peer.received).to.equal(22 + 240 * KIB + 6);
+        const end = closed(connection);
         peer.end();
-        await closed(connection);
-        const second = await open({ limits: { maxSendBytesPerSecond: 1024 } });
-        second.peer.count();
-        await second.connection.flush();
-        for (let i = 0; i < 5; i++) second.connection.send(Buffer.alloc(2 * KIB));
-        second.connection.destroy();
-        await second.peer.gone;
-        expect(second.peer.received).to.equal(22 + 5 * (2 * KIB + 6));
+        expect((await end).detail.unsentBytes).to.equal(0);
+      });
+
+      it('keeps to the rate also when it is destroyed, and tells what was not sent', async () => {
+        const { connection, peer } = await open({ limits: { maxSendBytesPerSecond: 1024 } });
+        peer.count();
+        const end = closed(connection);
+        for (let i = 0; i < 50; i++) connection.send(Buffer.alloc(2 * KIB));
+        connection.destroy();
+        const { unsentBytes } = (await end).detail;
+        await peer.gone;
+        // A piece of memory is written as a whole.
+        expect(peer.received).to.be.at.most(65 * KIB);
+        expect(peer.received + unsentBytes).to.be.within(50 * (2 * KIB + 6), 22 + 50 * (2 * KIB + 6));
       });
 
       it("closes it with 'limit' when more is sent and overRate is 'close', and tells what was not sent", async () => {
@@ -270,6 +277,33 @@ describe('limits of a connection', () => {
       });
     });
   }
+
+  it('cuts all of many peers that let their first frame drop in byte by byte, while an honest one is served', async () => {
+    const server = await stage.listen({ limits: { firstFrameTimeoutMs: 100 } });
+    server.on('message', (connection, data) => void connection.send(data));
+    const { port } = server.address;
+    const cut = new Log<string>();
+    server.on('disconnect', (_connection, reason) => cut.add(reason));
+    const honest = await stage.connectRaw(port);
+    honest.read().send('first');
+    const slow = await Promise.all(Array.from({ length: 200 }, () => stage.connectRaw(port)));
+    const bytes = frame(Buffer.alloc(10_000));
+    let at = 0;
+    const drops = setInterval(() => {
+      for (const { socket } of slow) if (socket.writable) socket.write(bytes.subarray(at, at + 1));
+      at++;
+    }, 10);
+    let echoes = 1;
+    for (; cut.entries.length < 200; echoes++) {
+      await honest.texts.reaches(echoes);
+      honest.send('again');
+    }
+    await honest.texts.reaches(echoes);
+    clearInterval(drops);
+    expect(new Set(cut.entries)).to.deep.equal(new Set(['first-frame-timeout']));
+    expect(cut.entries).to.have.length(200);
+    expect(server.connectionCount).to.equal(1);
+  });
 
   it('counts the handshake to the time for the first frame', async () => {
     const server = await stage.listen({ tls: identity('server'), limits: { firstFrameTimeoutMs: 60 } });
