@@ -250,7 +250,7 @@ for (const { name, options } of readModes) {
         });
 
         it("is 'idle-timeout' when nothing has passed for idleTimeoutMs", async () => {
-          const { peer, witness } = await open({ limits: { idleTimeoutMs: 30 } });
+          const { peer, witness } = await open({ limits: { idleTimeoutMs: 150 } });
           peer.send('first');
           const { detail } = await witness.closesWith('idle-timeout', stage);
           expect((detail.error as ReactorError).code).to.equal('ERR_REACTOR_LIMIT');

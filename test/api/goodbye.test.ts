@@ -64,7 +64,7 @@ describe('goodbye', () => {
   });
 
   it('tells why it cuts a connection, as far as there is time', async () => {
-    const { connection, peer } = await stage.accepted({ limits: { idleTimeoutMs: 30 } });
+    const { connection, peer } = await stage.accepted({ limits: { idleTimeoutMs: 150 } });
     peer.write(HELLO);
     expect(await goodbyeOf(framesOf(peer))).to.equal('idle-timeout');
     await peer.gone;
