@@ -10,8 +10,8 @@ import { Reactor } from 'simple-reactor';
 
 const rounds = Number(process.argv[2] ?? 5);
 const halfOpen = Number(process.argv[3] ?? 2000);
-const perSecond = Number(process.argv[4] ?? 1000);
-const FIRST_FRAME_MS = 2000;
+const perSecond = Number(process.argv[4] ?? 500);
+const FIRST_FRAME_MS = 5000;
 /** The ratio that is still good. */
 const TARGET = 2;
 

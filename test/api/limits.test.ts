@@ -4,9 +4,11 @@ import type {
   ClientOptions,
   ConnectionOptions,
   ReactorError,
+  ReactorStats,
   ServerLimitOptions,
   TcpConnection,
 } from '../../src/index.js';
+import { sharesPorts } from '../../src/main/shared-port.js';
 import { ca, identity } from '../fixtures/certificates.js';
 import { closed, Log, next, nextConnection, until } from '../fixtures/events.js';
 import { frame, framesOf, HELLO, type RawPeer } from '../fixtures/raw-peer.js';
@@ -330,6 +332,39 @@ describe('limits of a connection', () => {
       client.connect({ host: 'localhost', port: server.address.port }),
     ]);
     expect((await closed(connection)).reason).to.equal('first-frame-timeout');
+  });
+});
+
+describe('limits of a server on several io workers that share the port', () => {
+  const own = props();
+
+  before(function () {
+    if (!sharesPorts) this.skip();
+  });
+
+  it('hold for all of them together', async () => {
+    const reactor = await own.spawn({ ioWorkers: 3 });
+    const server = await reactor.listen({ host: HOST, port: 0, limits: { maxConnections: 10 } });
+    const { port } = server.address;
+    const peers = await Promise.all(Array.from({ length: 60 }, () => own.connectRaw(port)));
+    for (const peer of peers) peer.read();
+    const stats = (): ReactorStats => reactor.stats();
+    await until(() => stats().accepted + stats().overLimit === 60);
+    // Of several that want the last place at the same moment, perhaps none gets it.
+    expect(stats().openConnections).to.be.within(8, 10);
+    expect(stats().overLimit).to.equal(60 - stats().openConnections);
+    await until(() => server.connectionCount === stats().openConnections);
+    const [first] = [...server.connections()];
+    const end = closed(first as TcpConnection);
+    first?.destroy();
+    await end;
+    const before = stats().accepted;
+    for (; stats().accepted === before; ) {
+      const { accepted, overLimit } = stats();
+      await own.connectRaw(port);
+      await until(() => stats().accepted + stats().overLimit > accepted + overLimit);
+    }
+    expect(stats().openConnections).to.be.within(8, 10);
   });
 });
 
