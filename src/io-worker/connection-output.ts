@@ -158,17 +158,6 @@ export class ConnectionOutput {
     this.#owner.onOutput();
   }
 
-  /** Hands the kernel what it takes at once, however fast that is: there will be no other time. */
-  flushNow(): void {
-    this.dropPace();
-    while (this.flush());
-  }
-
-  dropPace(): void {
-    this.pace?.stop();
-    this.pace = undefined;
-  }
-
   /** Before the socket is destroyed: of a write that is under way, the kernel may have a part. */
   settle(): void {
     if (this.#writing === undefined) return;
@@ -183,7 +172,7 @@ export class ConnectionOutput {
   clear(): void {
     this.#buffer.clear();
     this.#writing = undefined;
-    this.dropPace();
+    this.pace?.stop();
   }
 
   #noteWritten(chunks: readonly Chunk[]): void {

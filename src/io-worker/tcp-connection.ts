@@ -329,7 +329,7 @@ export class TcpConnection
 
   destroy(reason: CloseReason, error?: Error): void {
     // As from a net.Socket: what was sent in front of it goes as far as the kernel takes it at once.
-    if (reason === 'local-destroy' && !this.#closed) this.#output.flushNow();
+    if (reason === 'local-destroy' && !this.#closed) while (this.#output.flush());
     this.#close(reason, error);
   }
 
@@ -681,7 +681,7 @@ export class TcpConnection
   onOverLimit(reason: CloseReason, error: ReactorError): void {
     if (this.#closed) return;
     this.#sayGoodbye(reason);
-    this.#output.flushNow();
+    while (this.#output.flush());
     this.#close(reason, error);
   }
 
@@ -692,7 +692,8 @@ export class TcpConnection
   onOverRate(): void {
     const { maxSendBytesPerSecond } = this.origin.settings.limits;
     const what = `more than ${maxSendBytesPerSecond} bytes were to be sent in a second`;
-    this.onOverLimit('limit', overLimit('maxSendBytesPerSecond', what));
+    // Not even a goodbye: that would be more.
+    this.#close('limit', overLimit('maxSendBytesPerSecond', what));
   }
 
   // ----

@@ -105,9 +105,12 @@ export class Requests {
   }
 
   /** No answer will come any more. */
-  close(connection: ConnectionId, error: ReactorError): void {
+  close(connection: ConnectionId, makeError: () => ReactorError): void {
     this.#assemblies.delete(connection);
-    for (const { reject } of [...(this.#pending.get(connection)?.values() ?? [])]) reject(error);
+    const pending = this.#pending.get(connection);
+    if (pending === undefined) return;
+    const error = makeError();
+    for (const { reject } of [...pending.values()]) reject(error);
   }
 
   #settle(connection: ConnectionId, kind: number, body: Buffer): void {

@@ -173,9 +173,12 @@ export class SendPath {
   }
 
   /** The connection is closed: what waits in this thread is forgotten, and so is who waits for it to be flushed. */
-  close(error: ReactorError): void {
+  close(makeError: () => ReactorError): void {
     this.stop();
     this.#context.commands.forget(this.#slot, this.#generation);
+    // Most of the time nobody waits, and an error costs more than all the rest of a close.
+    if (this.#flushWaiters.isEmpty && this.#nextFlushWaiters.isEmpty) return;
+    const error = makeError();
     this.#flushWaiters.rejectAll(error);
     this.#nextFlushWaiters.rejectAll(error);
   }

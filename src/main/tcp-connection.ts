@@ -437,7 +437,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   /** @internal */
   receiveEnd(): void {
     this.#end = 'received';
-    this.#context.requests.close(this.id, this.#peerEndedError());
+    this.#context.requests.close(this.id, () => this.#peerEndedError());
     this.#flow.flow();
   }
 
@@ -501,8 +501,8 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     // Who gets no messages has none to wait for.
     if (!this.#receives) this.#flow.cut();
     this.#assembly = undefined;
-    this.#sending.close(this.#closedError('flush()'));
-    this.#context.requests.close(this.id, this.#closedError('request()'));
+    this.#sending.close(() => this.#closedError('flush()'));
+    this.#context.requests.close(this.id, () => this.#closedError('request()'));
     clearTimeout(this.#unansweredTimer);
     this.#unanswered = 0;
     this.#host?.onEnded();

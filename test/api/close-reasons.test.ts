@@ -241,6 +241,31 @@ for (const { name, options } of readModes) {
           expect(witness.log.entries).not.to.include('message');
         });
 
+        it("is 'first-frame-timeout' when the peer has sent no whole frame in time", async () => {
+          const { peer, witness } = await open({ limits: { firstFrameTimeoutMs: 30 } });
+          peer.write(frame('a body').subarray(0, 8));
+          const { detail } = await witness.closesWith('first-frame-timeout', stage);
+          expect((detail.error as ReactorError).code).to.equal('ERR_REACTOR_LIMIT');
+          await peer.read().gone;
+        });
+
+        it("is 'idle-timeout' when nothing has passed for idleTimeoutMs", async () => {
+          const { peer, witness } = await open({ limits: { idleTimeoutMs: 150 } });
+          peer.send('first');
+          const { detail } = await witness.closesWith('idle-timeout', stage);
+          expect((detail.error as ReactorError).code).to.equal('ERR_REACTOR_LIMIT');
+          expect(witness.log.entries[0]).to.equal('message');
+          await peer.read().gone;
+        });
+
+        it("is 'limit' when the peer sends more than it may in a second", async () => {
+          const { peer, witness } = await open({ limits: { maxReceiveBytesPerSecond: 4096, overRate: 'close' } });
+          peer.send(Buffer.alloc(10_000));
+          const { detail } = await witness.closesWith('limit', stage);
+          expect((detail.error as ReactorError).code).to.equal('ERR_REACTOR_LIMIT');
+          await peer.read().gone;
+        });
+
         it("is 'frame-too-large' when the peer announces more than maxFrameBytes, before the frame has come", async () => {
           const { connection, peer, witness } = await open({ limits: { maxFrameBytes: 1000 } });
           peer.send(Buffer.alloc(998));

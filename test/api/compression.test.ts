@@ -237,7 +237,7 @@ for (const { name, options } of readModes) {
         for (const message of messages) pair.far.send(message);
         end(pair);
         for (const { detail } of await Promise.all(ends)) {
-          expect(detail).to.deep.equal({ unsentBytes: 0, unreadMessages: 0 });
+          expect(detail).to.include({ unsentBytes: 0, unreadMessages: 0 });
         }
         expectSame(received.entries, messages);
       });

@@ -358,6 +358,13 @@ for (const { name, call, check, required, options } of checks) {
     }
 
     if ('mode' in options) {
+      it('refuses limits.maxConnectionsPerAddress with a path', () => {
+        check({ path: 'a', limits: { maxConnections: 1 } });
+        expect(refusal(() => check({ path: 'a', limits: { maxConnectionsPerAddress: 1 } }))).to.match(
+          /^listen\(\): option 'limits.maxConnectionsPerAddress' cannot be given with 'path'/,
+        );
+      });
+
       it('accepts mode with the path of a file only', () => {
         for (const mode of [0, 0o600, 0o777]) check({ path: 'a', mode });
         for (const address of [{ port: 8080 }, { path: '\0a' }]) {
@@ -372,6 +379,20 @@ for (const { name, call, check, required, options } of checks) {
       const limits: Record<string, OptionCase> = {
         maxFrameBytes: integer(256, 512 * MIB),
         maxRequests: integer(1, 1_000_000),
+        firstFrameTimeoutMs: integer(1, DAY_MS),
+        idleTimeoutMs: integer(1, DAY_MS),
+        maxReceiveBytesPerSecond: integer(1024, 2 ** 40),
+        maxSendBytesPerSecond: integer(1024, 2 ** 40),
+        overRate: {
+          good: ['throttle', 'close'],
+          bad: ['', 'drop', null, true],
+          allowed: "one of 'throttle', 'close'",
+        },
+        ...(call === 'listen()' && {
+          maxConnections: integer(1, 2 ** 31 - 1),
+          maxConnectionsPerAddress: integer(1, 2 ** 31 - 1),
+          maxAcceptsPerSecond: integer(1, 2 ** 31 - 1),
+        }),
       };
       for (const [limit, { good, bad, allowed }] of Object.entries(limits)) {
         it(`accepts limits.${limit} as far as it goes, or its default`, () => {
@@ -389,7 +410,7 @@ for (const { name, call, check, required, options } of checks) {
 
       it('refuses a limit that it does not know, and lists all that there are', () => {
         expect(refusal(() => check({ ...required, limits: { maxFrameByte: 1000 } }))).to.equal(
-          `${call}: there is no option 'limits.maxFrameByte'; there are maxFrameBytes, maxRequests`,
+          `${call}: there is no option 'limits.maxFrameByte'; there are ${Object.keys(limits).join(', ')}`,
         );
       });
 

@@ -1,0 +1,71 @@
+// @ts-check
+/**
+ * Do 2,000 half-open handshakes and a storm of connections over the limit harm those who are honest? 50 connections send 64 bytes each 5 ms
+ * and wait for the echo, with and without the attack, which comes from another address; alternating.
+ * Run: node bench/slowloris.js [rounds] [half-open] [connections per second]
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { Reactor } from 'simple-reactor';
+
+const rounds = Number(process.argv[2] ?? 5);
+const halfOpen = Number(process.argv[3] ?? 2000);
+const perSecond = Number(process.argv[4] ?? 500);
+const FIRST_FRAME_MS = 5000;
+/** The ratio that is still good. */
+const TARGET = 2;
+
+const reactor = await Reactor.spawn();
+const server = await reactor.listen({
+  host: '127.0.0.1',
+  port: 0,
+  limits: { maxConnectionsPerAddress: halfOpen, firstFrameTimeoutMs: FIRST_FRAME_MS },
+});
+server.on('message', (connection, data) => connection.send(data));
+const port = String(server.address.port);
+
+/** @returns {Promise<{ p50: number, p99: number }>} */
+async function honest() {
+  const small = fork(new URL('./large-beside-small-peers.js', import.meta.url), ['small', port]);
+  const [result] = await once(small, 'message');
+  await once(small, 'exit');
+  return result;
+}
+
+async function attacked() {
+  const attack = fork(new URL('./slowloris-attack.js', import.meta.url), [port, halfOpen, perSecond].map(String));
+  await once(attack, 'message');
+  attack.send('storm');
+  const result = await honest();
+  const open = reactor.stats().openConnections;
+  attack.send('stop');
+  const [counts] = await once(attack, 'message');
+  await once(attack, 'exit');
+  while (reactor.stats().openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  return { ...result, ...counts, open };
+}
+
+/** @param {number[]} values */
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+
+await honest();
+/** @type {{ alone: number[], attacked: number[] }} */
+const p99 = { alone: [], attacked: [] };
+for (let round = 0; round < rounds; round++) {
+  const alone = await honest();
+  const before = reactor.stats().overLimit;
+  const under = await attacked();
+  p99.alone.push(alone.p99);
+  p99.attacked.push(under.p99);
+  console.log(
+    `alone p50 ${alone.p50.toFixed(2)} p99 ${alone.p99.toFixed(2)} ms · ` +
+      `attacked p50 ${under.p50.toFixed(2)} p99 ${under.p99.toFixed(2)} ms, ${under.open} open, ${under.cut} cut, ` +
+      `${under.storm} more tried, ${reactor.stats().overLimit - before} turned away`,
+  );
+}
+const ratio = median(p99.attacked) / median(p99.alone);
+console.log(
+  `median p99: ${median(p99.alone).toFixed(2)} ms alone, ${median(p99.attacked).toFixed(2)} ms attacked: ` +
+    `${ratio.toFixed(2)} x (at most ${TARGET} x is the aim)`,
+);
+await reactor.close({ timeoutMs: 0 });
