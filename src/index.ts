@@ -46,6 +46,7 @@ export { TcpClient } from './main/tcp-client.js';
 export { TcpConnection } from './main/tcp-connection.js';
 export type { HostEvents, TcpHost } from './main/tcp-host.js';
 export { TcpServer } from './main/tcp-server.js';
+export type { TimerCallback, TimerOptions, TimerTick } from './main/timers.js';
 export type { TlsClientOptions, TlsOptions, TlsServerOptions } from './main/tls-options.js';
 export { type CloseReason, closeReasons } from './shared/close-reason.js';
 export type { ConnectionId } from './shared/connection-id.js';

@@ -10,6 +10,7 @@ import { Broadcast } from './broadcast.js';
 import { ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
 import { type IoLog, SILENT } from './io-log.js';
+import { LaneTimers } from './lane-timers.js';
 import type { Origin } from './origin.js';
 import { Slots } from './slots.js';
 import type { TcpConnection } from './tcp-connection.js';
@@ -57,6 +58,8 @@ export class EventLoop {
   readonly origins: Map<number, Origin> = new Map();
   readonly #sleepWord: SleepWord;
   readonly #lanes: EventLane[] = [];
+  /** Of those lanes whose threads have had some. */
+  readonly #timers = new Map<EventLane, LaneTimers>();
   #dirty: TcpConnection[] = [];
   /** They are not read for now. */
   readonly #resting = new Set<TcpConnection>();
@@ -106,6 +109,8 @@ export class EventLoop {
     while (this.#takeCommands(lane));
     this.#lanes.splice(this.#lanes.indexOf(lane), 1);
     lane.retire();
+    this.#timers.get(lane)?.clear();
+    this.#timers.delete(lane);
     for (const { slot, bytes } of lane.ledger.owed()) {
       const connection = this.slots.get(slot);
       if (connection === undefined) this.table.uncharge(slot, bytes);
@@ -225,6 +230,7 @@ export class EventLoop {
   #execute(lane: EventLane, record: RingConsumer): number {
     const { kind, slot, generation, length } = record;
     if (kind === commandKind.BROADCAST || kind === commandKind.BROADCAST_PART) return this.#broadcast(lane, record);
+    if (kind === commandKind.TIMER_ADD || kind === commandKind.TIMER_REMOVE) return this.#setTimers(lane, record);
     const connection = this.slots.get(slot);
     if (connection === undefined || connection.generation !== generation || connection.isClosed) {
       this.#executeClosed(lane, record, connection?.generation === generation ? connection : undefined);
@@ -301,6 +307,18 @@ export class EventLoop {
       default:
         if (connection !== undefined) this.#executeInput(lane, record, connection);
     }
+  }
+
+  /** Returns for how many bytes it counts. */
+  #setTimers(lane: EventLane, record: RingConsumer): number {
+    let timers = this.#timers.get(lane);
+    if (timers === undefined) {
+      timers = new LaneTimers(lane, this.wheel, this.board);
+      this.#timers.set(lane, timers);
+    }
+    if (record.kind === commandKind.TIMER_ADD) timers.add(copyOf(record));
+    else timers.remove(copyOf(record));
+    return record.length;
   }
 
   /** Returns for how many bytes it counts. */

@@ -19,6 +19,7 @@ import type { Ledger } from '../shared/ledger.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
+import { encodeTimerIds, encodeTimers, type TimerTimes } from '../shared/timer-record.js';
 import { SpareBuffers } from './spare-buffers.js';
 
 /** A command that did not fit into the ring. */
@@ -213,6 +214,14 @@ export class CommandWriter {
     const payload = encodeBroadcast(except, message);
     this.#broadcastBytes += payload.length;
     this.#enqueue(commandKind.BROADCAST, server, 0, payload);
+  }
+
+  addTimers(timers: readonly TimerTimes[]): void {
+    this.#command(commandKind.TIMER_ADD, 0, 0, encodeTimers(timers));
+  }
+
+  removeTimers(ids: readonly number[]): void {
+    this.#command(commandKind.TIMER_REMOVE, 0, 0, encodeTimerIds(ids));
   }
 
   shutdown(slot: number, generation: number, reason: CloseReason): void {

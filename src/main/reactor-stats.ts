@@ -24,6 +24,8 @@ export interface ReactorStats {
   readonly readPauses: number;
   /** Turns of the io workers' loops; it stands still while nothing happens. */
   readonly turns: number;
+  /** Events of timers that io workers have sent, to all threads; ticks that were missed are in one event. */
+  readonly timerEvents: number;
   /** Threads that have ended, and whose unfinished work was passed on. */
   readonly endedThreads: number;
   /** Bytes in this thread's command rings, and of commands that wait for room in them. */
@@ -50,6 +52,7 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
     readPauses: sum(boardCounter.READ_PAUSES),
     turns: sum(boardCounter.TURNS),
+    timerEvents: sum(boardCounter.TIMER_FIRES),
     // A thread has a lane to each io worker; one that has been started again has not seen them all.
     endedThreads: Math.max(0, ...links.all.map(({ board }) => board.counter(boardCounter.RECLAIMED_LANES))),
     commandRingBytes: links.all.reduce((total, { lane }) => total + lane.commands.ringUsedBytes, 0),

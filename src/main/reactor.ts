@@ -36,9 +36,13 @@ import { surfaceErrors } from './surface.js';
 import type { TcpClient } from './tcp-client.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TcpServer } from './tcp-server.js';
+import { type TimerCallback, type TimerOptions, Timers } from './timers.js';
 
 /** How much longer than asked an io worker may take to answer that it has closed everything, before it is ended all the same. */
 const GRACE_MS = 1000;
+
+/** The io worker whose clock the timers go by. */
+const TIMER_WORKER = 0;
 
 export interface Respawn {
   /** Which io worker: 0 if there is one. */
@@ -77,6 +81,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   readonly #supervisor: IoWorkerSupervisor | undefined;
   readonly #hosts: Hosts;
   readonly #stallWatch: StallWatch;
+  readonly #timers: Timers;
   readonly #crashes = new Map<number, ReactorError>();
   #calls = 0;
   #referenced = true;
@@ -101,6 +106,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         onLost: (worker, error) => this.#hosts.failAttempts(error, worker),
         onConnections: () => this.#updateRef(),
         onServerClosed: (id) => this.#hosts.onServerClosed(id),
+        onTimer: (id) => this.#timers.onTick(id),
         onRejoined: (link) => this.#onRejoined(link),
         onEnded: () => this.#onEnded(),
         hold: (wait) => this.#hold(wait),
@@ -113,6 +119,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       links: this.#links,
       checkOpen: (call) => this.#checkOpen(call),
       hold: (wait) => this.#hold(wait),
+      onChanged: () => this.#updateRef(),
+    });
+    this.#timers = new Timers({
+      link: () => this.#links.up.find(({ worker }) => worker === TIMER_WORKER),
+      defer: (run) => this.#links.loop.defer(run),
       onChanged: () => this.#updateRef(),
     });
     this.#stallWatch = new StallWatch(
@@ -258,6 +269,28 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     return this.#links.loop.pollSync(timeoutMs);
   }
 
+  /**
+   * Calls back in this thread every `intervalMs` (1 to 2^31 - 1, fractions too), first after `delayMs` (0 to 2^31 - 1; default: the
+   * interval), by the clock of the io worker and without drift; with `once`, one time only. What this thread misses while it is
+   * blocked comes as one call: over all calls, the sum of 1 + `missed` is the number of ticks. Keeps the process alive until it is
+   * removed, unless `unref()` says otherwise. What the callback throws is an uncaught exception, and the timer goes on.
+   *
+   * Returns the timer's id in this thread. Throws ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CLOSED,
+   * ERR_REACTOR_LIMIT (this thread has 1,000,000 timers). Thread: any.
+   */
+  addTimer(intervalMs: number, callback: TimerCallback, options: TimerOptions = {}): number {
+    this.#checkOpen('addTimer()');
+    return this.#timers.add(intervalMs, callback, options);
+  }
+
+  /**
+   * Removes a timer of this thread: it does not call back any more. False if there is none of that id, which may have been one that
+   * was to tick once and has. Thread: any.
+   */
+  removeTimer(id: number): boolean {
+    return this.#timers.remove(id);
+  }
+
   /** Read from shared memory, now; it never asks an io worker. Thread: any. */
   stats(): ReactorStats {
     return readStats(this.#links, this.#registry);
@@ -317,6 +350,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   }
 
   async #onRejoined(link: IoLink): Promise<void> {
+    if (link.worker === TIMER_WORKER) this.#timers.restore();
     await this.#hosts.restore(link, (error) => {
       if (this.#closing === undefined) surfaceErrors(() => this.emit('error', error));
     });
@@ -393,6 +427,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     this.#ended = true;
     reactors.delete(this.#handle.reactor);
     this.#stallWatch.stop();
+    this.#timers.clear();
     const closed = this.#fatal ?? new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
     this.#links.stop(closed);
     this.#hosts.failAttempts(closed);
@@ -433,7 +468,12 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   get #keepsAlive(): boolean {
     if (!this.#referenced || this.#ended) return false;
-    return this.#calls + this.#links.referencedCount > 0 || !this.#links.hasSent || this.#hosts.keepAlive;
+    return (
+      this.#calls + this.#links.referencedCount > 0 ||
+      !this.#links.hasSent ||
+      this.#hosts.keepAlive ||
+      this.#timers.size > 0
+    );
   }
 
   #updateRef(): void {

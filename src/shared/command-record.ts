@@ -22,6 +22,7 @@
  *  BROADCAST_PART  bytes of a broadcast that needs more than one record ...
  *  BROADCAST       ... and its last ones: u32 n, n connection ids (f64) to leave out, then the message
  * ```
+ * TIMER_ADD and TIMER_REMOVE name no connection: timer-record.ts.
  */
 export const commandKind = {
   SEND: 1,
