@@ -20,6 +20,7 @@ export type {
   MessageInfo,
 } from './main/connection-events.js';
 export { defineLogic, type Logic, type LogicContext } from './main/define-logic.js';
+export { Group, type GroupSendOptions } from './main/group.js';
 export { LogicPool, type LogicPoolEvents, type LogicRestart } from './main/logic-pool.js';
 export type {
   BroadcastOptions,

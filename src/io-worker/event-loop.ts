@@ -1,5 +1,5 @@
 import { closeReasonOf } from '../shared/close-reason.js';
-import { commandKind, decodeBroadcast, decodeOvertaken } from '../shared/command-record.js';
+import { commandKind, decodeBroadcast, decodeGroupMessage, decodeOvertaken } from '../shared/command-record.js';
 import { type ConnectionTable, MAX_LANES } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
 import { encodeClose, eventKind } from '../shared/event-record.js';
@@ -9,6 +9,7 @@ import { boardCounter, type StatusBoard } from '../shared/status-board.js';
 import { Broadcast } from './broadcast.js';
 import { ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
+import { Groups } from './groups.js';
 import { type IoLog, SILENT } from './io-log.js';
 import { LaneTimers } from './lane-timers.js';
 import type { Origin } from './origin.js';
@@ -54,6 +55,7 @@ export class EventLoop {
   log: IoLog = SILENT;
   /** All deadlines of connections. */
   readonly wheel: TimingWheel = new TimingWheel();
+  readonly groups: Groups = new Groups();
   /** Servers, and clients that have connections here. */
   readonly origins: Map<number, Origin> = new Map();
   readonly #sleepWord: SleepWord;
@@ -230,6 +232,7 @@ export class EventLoop {
   #execute(lane: EventLane, record: RingConsumer): number {
     const { kind, slot, generation, length } = record;
     if (kind === commandKind.BROADCAST || kind === commandKind.BROADCAST_PART) return this.#broadcast(lane, record);
+    if (kind === commandKind.GROUP_SEND || kind === commandKind.GROUP_PART) return this.#sendToGroup(lane, record);
     if (kind === commandKind.TIMER_ADD || kind === commandKind.TIMER_REMOVE) return this.#setTimers(lane, record);
     const connection = this.slots.get(slot);
     if (connection === undefined || connection.generation !== generation || connection.isClosed) {
@@ -265,6 +268,12 @@ export class EventLoop {
         break;
       case commandKind.FLUSH:
         connection.notifyFlushed(lane);
+        break;
+      case commandKind.GROUP_JOIN:
+        this.groups.join(copyOf(record).toString(), connection);
+        break;
+      case commandKind.GROUP_LEAVE:
+        this.groups.leave(copyOf(record).toString(), connection);
         break;
       default:
         this.#executeInput(lane, record, connection);
@@ -330,11 +339,28 @@ export class EventLoop {
     lane.broadcastParts = [];
     const origin = this.origins.get(id);
     if (origin === undefined) return length;
-    const broadcast = new Broadcast(message, origin.codec);
+    const broadcast = new Broadcast(message, origin.codec, this.#countEncoding);
     const excepted = new Set(except);
     for (const connection of origin.connections) if (!excepted.has(connection.id)) connection.broadcast(broadcast);
     return Math.max(length, broadcast.plainBytes * origin.connections.size);
   }
+
+  /** Returns for how many bytes it counts. */
+  #sendToGroup(lane: EventLane, record: RingConsumer): number {
+    const { kind, length } = record;
+    lane.broadcastParts.push(copyOf(record));
+    if (kind === commandKind.GROUP_PART) return length;
+    const { group, except, message } = decodeGroupMessage(Buffer.concat(lane.broadcastParts));
+    lane.broadcastParts = [];
+    const members = this.groups.send(
+      group,
+      new Set(except),
+      ({ codec }) => new Broadcast(message, codec, this.#countEncoding),
+    );
+    return Math.max(length, message.length * members);
+  }
+
+  readonly #countEncoding = (): void => this.board.count(boardCounter.BROADCAST_ENCODINGS);
 }
 
 function copyOf({ memory, offset, length }: RingConsumer): Buffer {

@@ -580,6 +580,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   #close(reason: CloseReason, error: Error | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#loop.groups.drop(this);
     this.#clear(this.#shutdownDeadline);
     this.#clear(this.#slowRead);
     const { table } = this.#loop;

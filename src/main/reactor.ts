@@ -7,6 +7,7 @@ import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { isOverdue, withDeadline } from './deadline.js';
+import { Group, type GroupBackend } from './group.js';
 import { Hosts } from './hosts.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
@@ -82,6 +83,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   readonly #hosts: Hosts;
   readonly #stallWatch: StallWatch;
   readonly #timers: Timers;
+  readonly #groups: GroupBackend;
   readonly #crashes = new Map<number, ReactorError>();
   #calls = 0;
   #referenced = true;
@@ -126,6 +128,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       defer: (run) => this.#links.loop.defer(run),
       onChanged: () => this.#updateRef(),
     });
+    this.#groups = {
+      reactor: handle.reactor,
+      commandsOf: (call, id) => this.#linkOf(call, id).context.commands,
+      commands: () => this.#links.up.map(({ lane }) => lane.commands),
+    };
     this.#stallWatch = new StallWatch(
       handle.stallAfterMs,
       () => threadsOf(this.#links).filter((thread) => thread.threadId !== threadId),
@@ -248,15 +255,16 @@ export class Reactor extends EventEmitter<ReactorEvents> {
    * Throws ERR_REACTOR_INVALID_ARGUMENT if it cannot be an id of this reactor. Thread: any.
    */
   connection(id: ConnectionId): TcpConnection {
+    return this.#linkOf('connection()', id).connection(slotOf(id), generationOf(id));
+  }
+
+  #linkOf(call: string, id: ConnectionId): IoLink {
     const link = Number.isSafeInteger(id) && id > 0 ? this.#links.all[workerOf(id)] : undefined;
     const [slot, generation] = link === undefined ? [0, 0] : [slotOf(id), generationOf(id)];
     if (link === undefined || slot >= link.context.table.slots || generation < 1 || generation > MAX_GENERATION) {
-      throw new ReactorError(
-        'ERR_REACTOR_INVALID_ARGUMENT',
-        `connection() takes the id of a connection, got ${String(id)}`,
-      );
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `${call} takes the id of a connection, got ${String(id)}`);
     }
-    return link.connection(slot, generation);
+    return link;
   }
 
   /**
@@ -267,6 +275,15 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   pollSync(timeoutMs = 0): number {
     checkPoll(timeoutMs);
     return this.#links.loop.pollSync(timeoutMs);
+  }
+
+  /**
+   * The group of that name, 1 to 255 bytes of UTF-8: to put connections into it and to send to all of them. It costs nothing as long
+   * as it has no members. Throws ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_CLOSED. Thread: any.
+   */
+  group(name: string): Group {
+    this.#checkOpen('group()');
+    return new Group(name, this.#groups);
   }
 
   /**
