@@ -1,13 +1,13 @@
 // @ts-check
 /**
  * 1 KiB to a group of 5,000: `node bench/group-broadcast.js [rounds] [members] [deaf]`. `group.send()` against a loop of
- * `connection.send()`, in turns: one message, then 16 in a row; then one
- * again with members that never read (default 50), on top of the others.
+ * `connection.send()`, in turns: one message, then 16 in a row; then one again with members that never read (default 50), on top of
+ * the others.
  *
  * Three times are given, in ms, as medians of all rounds:
  *   - calls      the calling thread is busy with the calls
- *   - kernel     until the io worker has given the last member's bytes to the kernel, and so all others' in front of it
- *                of one message this is all but the kernel's own work, which is the same either way: 5,000 writes
+ *   - kernel     until the io worker has given the last member's bytes to the kernel, and so all others' in front of it; of one
+ *                message this is mostly the kernel's own work, which is the same either way: 5,000 writes
  *   - received   until the members' process has read every byte; on a machine of few cores most of that is the members' own work
  *
  * Memory is the whole process's resident set, with what waits for those that never read.

@@ -24,6 +24,10 @@ const RECORDS_PER_TURN = 1024;
 /** What may be taken out of one lane at once for the sake of a slot: a ring of the usual size, a few times over. */
 const SETTLING_TURNS = 16;
 
+/** After so long, writes make way for commands and for sockets that are read; the clock is looked at once in so many writes. */
+const FLUSH_MS = 4;
+const FLUSHES_PER_LOOK = 32;
+
 /** Turns with nothing to do before the io worker goes to sleep. */
 const IDLE_TURNS = 2;
 
@@ -209,10 +213,16 @@ export class EventLoop {
     // Connections that still have output afterwards put themselves into the next list.
     const dirty = this.#dirty;
     this.#dirty = [];
+    const until = dirty.length > FLUSHES_PER_LOOK ? performance.now() + FLUSH_MS : Number.POSITIVE_INFINITY;
+    let flushed = 0;
     for (const connection of dirty) {
       connection.dirty = false;
       connection.flush();
+      flushed++;
+      if (flushed % FLUSHES_PER_LOOK === 0 && performance.now() > until) break;
     }
+    // A message to thousands of connections: the others come first in the next turn.
+    if (flushed < dirty.length) this.#dirty = dirty.slice(flushed).concat(this.#dirty);
   }
 
   #takeCommands(lane: EventLane): boolean {
