@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * 1 KiB to a group of 5,000: `node bench/group-broadcast.js [rounds] [members] [deaf]`. `group.send()` against a loop of
- * `connection.send()`, in turns: one message, then 16 in a row; then one again with members that never read (default 50), on top of
- * the others.
+ * `connection.send()`, in turns: one message; one with LZ4; 16 in a row; then one again with members that never read (default 50),
+ * on top of the others.
  *
  * Three times are given, in ms, as medians of all rounds:
  *   - calls      the calling thread is busy with the calls
@@ -21,14 +21,16 @@ const [rounds = 15, members = 5000, deaf = 50] = process.argv.slice(2).map(Numbe
 const FRAME_BYTES = 6;
 const BURST = 16;
 const HIGH_WATER = 64 * 1024;
-const message = Buffer.alloc(1024, 'x');
+const line = (/** @type {number} */ i) =>
+  JSON.stringify({ id: i * 7919, user: `user-${i * 31}`, price: (i * 1.37).toFixed(2) });
+const message = Buffer.from(Array.from({ length: 32 }, (_, i) => line(i)).join('\n')).subarray(0, 1024);
 const median = (/** @type {number[]} */ values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 const mib = () => Math.round(process.memoryUsage.rss() / 2 ** 20);
 
 /** @typedef {{ calls: number[], kernel: number[], received: number[] }} Times */
 
-/** @param {number} deafMembers @param {number} burst */
-async function measure(deafMembers, burst) {
+/** @param {{ deafMembers?: number, burst?: number, compresses?: boolean }} scene */
+async function measure({ deafMembers = 0, burst = 1, compresses = false }) {
   const reactor = await Reactor.spawn();
   const server = await reactor.listen({
     host: '127.0.0.1',
@@ -36,6 +38,7 @@ async function measure(deafMembers, burst) {
     overflow: 'drop',
     highWaterMark: HIGH_WATER,
     backlog: 4096,
+    ...(compresses && { compression: { thresholdBytes: 64 } }),
   });
   /** @type {import('simple-reactor').TcpConnection[]} */
   const connections = [];
@@ -50,10 +53,17 @@ async function measure(deafMembers, burst) {
   while (connections.length < members + deafMembers) await once(server, 'connection');
   // The deaf ones have connected last; the last of those that read is flushed behind all others that do.
   const last = connections[members - 1];
+  // Hellos have come by then, and go before what is counted.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const sentBefore = last?.bytesSent ?? 0;
+  last?.send(message);
+  await last?.flush();
+  const wireBytes = (last?.bytesSent ?? 0) - sentBefore;
+  await new Promise((resolve) => setTimeout(resolve, 100));
 
   /** @param {() => void} send @param {Times} times */
   async function round(send, times) {
-    peers.send({ bytes: burst * (message.length + FRAME_BYTES) });
+    peers.send({ bytes: burst * wireBytes });
     await once(peers, 'message');
     const received = once(peers, 'message');
     const start = performance.now();
@@ -101,13 +111,12 @@ async function measure(deafMembers, burst) {
   return { times, encodings, before: before.rss, after, waiting, untouched };
 }
 
-for (const { deafMembers, burst } of [
-  { deafMembers: 0, burst: 1 },
-  { deafMembers: 0, burst: BURST },
-  { deafMembers: deaf, burst: 1 },
-]) {
-  const { times, encodings, before, after, waiting, untouched } = await measure(deafMembers, burst);
-  console.log(`\n${members} members that read, ${deafMembers} that never do, ${burst} x 1 KiB, ${rounds} rounds each`);
+for (const scene of [{}, { compresses: true }, { burst: BURST }, { deafMembers: deaf }]) {
+  const { deafMembers = 0, burst = 1, compresses = false } = scene;
+  const { times, encodings, before, after, waiting, untouched } = await measure(scene);
+  console.log(
+    `\n${members} members that read, ${deafMembers} that never do, ${burst} x 1 KiB${compresses ? ' with LZ4' : ''}, ${rounds} rounds each`,
+  );
   const rows = Object.entries(times).map(([name, { calls, kernel, received }]) => [
     name,
     { 'calls ms': median(calls), 'kernel ms': median(kernel), 'received ms': median(received) },

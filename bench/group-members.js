@@ -9,6 +9,8 @@ import net from 'node:net';
 
 const [port = 0, members = 0, deaf = 0] = process.argv.slice(2).map(Number);
 const buffer = Buffer.alloc(64 * 1024);
+/** That its sender can take compressed frames. */
+const hello = Buffer.from([18, 0, 0, 0, 3, 0, 1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
 let total = 0;
 let expected = 0;
 
@@ -29,6 +31,7 @@ async function connect(reads) {
   socket.on('error', () => socket.destroy());
   if (!reads) socket.pause();
   await once(socket, 'connect');
+  socket.write(hello);
 }
 
 for (let i = 0; i < members; i++) await connect(true);
