@@ -21,6 +21,7 @@ export type {
   MessageInfo,
 } from './main/connection-events.js';
 export { defineLogic, type Logic, type LogicContext } from './main/define-logic.js';
+export { Group, type GroupSendOptions } from './main/group.js';
 export type { HeartbeatOptions, StallOptions } from './main/heartbeat-options.js';
 export { LogicPool, type LogicPoolEvents, type LogicRestart } from './main/logic-pool.js';
 export type {
@@ -51,6 +52,7 @@ export { TcpClient } from './main/tcp-client.js';
 export { TcpConnection } from './main/tcp-connection.js';
 export type { HostEvents, Reconnecting, TcpHost } from './main/tcp-host.js';
 export { TcpServer } from './main/tcp-server.js';
+export type { TimerCallback, TimerOptions, TimerTick } from './main/timers.js';
 export type { TlsClientOptions, TlsOptions, TlsServerOptions } from './main/tls-options.js';
 export { type CloseReason, closeReasons } from './shared/close-reason.js';
 export type { ConnectionId } from './shared/connection-id.js';

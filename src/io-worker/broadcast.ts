@@ -9,12 +9,16 @@ export const EACH_FOR_ITSELF = 'each for itself';
 export class Broadcast {
   readonly #message: Buffer;
   readonly #fits: boolean;
+  readonly #onEncoding: () => void;
   readonly #encoded = new Map<string, Buffer | Promise<Buffer> | undefined>();
 
+  /** @param onEncoding called each time that it has to be encoded */
   constructor(
     message: Buffer,
     { maxMessageBytes, minMessageBytes = 0 }: Pick<Codec, 'maxMessageBytes' | 'minMessageBytes'>,
+    onEncoding: () => void = () => undefined,
   ) {
+    this.#onEncoding = onEncoding;
     this.#message = message;
     this.#fits = message.length >= minMessageBytes && message.length <= maxMessageBytes;
   }
@@ -36,8 +40,9 @@ export class Broadcast {
   encodedFor(encoder: ConnectionEncoder): Buffer | Promise<Buffer> | typeof EACH_FOR_ITSELF | undefined {
     if (!this.#fits) return undefined;
     const key = encoder.sharedEncoding;
+    if (key !== undefined && this.#encoded.has(key)) return this.#encoded.get(key);
+    this.#onEncoding();
     if (key === undefined) return EACH_FOR_ITSELF;
-    if (this.#encoded.has(key)) return this.#encoded.get(key);
     let encoded: Buffer | Promise<Buffer> | undefined;
     try {
       encoded = encoder.encodeShared(this.copy());

@@ -108,6 +108,11 @@ export class EventLane {
     return this.#retired;
   }
 
+  /** The number of the last TIMER event that the thread has taken. */
+  get timerEventsTaken(): number {
+    return this.#thread.load(threadWord.TIMERS_TAKEN);
+  }
+
   /** New connections start paused. */
   get isCrowded(): boolean {
     return this.#crowded;

@@ -1,5 +1,5 @@
 import { closeReasonOf } from '../shared/close-reason.js';
-import { commandKind, decodeBroadcast, decodeOvertaken } from '../shared/command-record.js';
+import { commandKind, decodeBroadcast, decodeGroupMessage, decodeOvertaken } from '../shared/command-record.js';
 import { type ConnectionTable, MAX_LANES } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
 import { encodeClose, eventKind } from '../shared/event-record.js';
@@ -10,7 +10,9 @@ import { AppStalls } from './app-stalls.js';
 import { Broadcast } from './broadcast.js';
 import { ChunkPool } from './chunk-pool.js';
 import type { EventLane } from './event-lane.js';
+import { Groups } from './groups.js';
 import { type IoLog, SILENT } from './io-log.js';
+import { LaneTimers } from './lane-timers.js';
 import type { Origin } from './origin.js';
 import { RetrySchedule } from './retry-schedule.js';
 import { Slots } from './slots.js';
@@ -23,6 +25,10 @@ const RECORDS_PER_TURN = 1024;
 
 /** What may be taken out of one lane at once for the sake of a slot: a ring of the usual size, a few times over. */
 const SETTLING_TURNS = 16;
+
+/** After so long, writes make way for commands and for sockets that are read; the clock is looked at once in so many writes. */
+const FLUSH_MS = 4;
+const FLUSHES_PER_LOOK = 32;
 
 /** Turns with nothing to do before the io worker goes to sleep. */
 const IDLE_TURNS = 2;
@@ -66,10 +72,13 @@ export class EventLoop {
   readonly appStalls: AppStalls = new AppStalls(this);
   /** Attempts to connect again. */
   readonly retries: RetrySchedule = new RetrySchedule(this.wheel);
+  readonly groups: Groups = new Groups();
   /** Servers, and clients that have connections here. */
   readonly origins: Map<number, Origin> = new Map();
   readonly #sleepWord: SleepWord;
   readonly #lanes: EventLane[] = [];
+  /** Of those lanes whose threads have had some. */
+  readonly #timers = new Map<EventLane, LaneTimers>();
   #dirty: TcpConnection[] = [];
   /** They are not read for now. */
   readonly #resting = new Set<TcpConnection>();
@@ -119,6 +128,8 @@ export class EventLoop {
     while (this.#takeCommands(lane));
     this.#lanes.splice(this.#lanes.indexOf(lane), 1);
     lane.retire();
+    this.#timers.get(lane)?.clear();
+    this.#timers.delete(lane);
     for (const { slot, bytes } of lane.ledger.owed()) {
       const connection = this.slots.get(slot);
       if (connection === undefined) this.table.uncharge(slot, bytes);
@@ -215,10 +226,16 @@ export class EventLoop {
     // Connections that still have output afterwards put themselves into the next list.
     const dirty = this.#dirty;
     this.#dirty = [];
+    const until = dirty.length > FLUSHES_PER_LOOK ? performance.now() + FLUSH_MS : Number.POSITIVE_INFINITY;
+    let flushed = 0;
     for (const connection of dirty) {
       connection.dirty = false;
       connection.flush();
+      flushed++;
+      if (flushed % FLUSHES_PER_LOOK === 0 && performance.now() > until) break;
     }
+    // A message to thousands of connections: the others come first in the next turn.
+    if (flushed < dirty.length) this.#dirty = dirty.slice(flushed).concat(this.#dirty);
   }
 
   #takeCommands(lane: EventLane): boolean {
@@ -238,6 +255,8 @@ export class EventLoop {
   #execute(lane: EventLane, record: RingConsumer): number {
     const { kind, slot, generation, length } = record;
     if (kind === commandKind.BROADCAST || kind === commandKind.BROADCAST_PART) return this.#broadcast(lane, record);
+    if (kind === commandKind.GROUP_SEND || kind === commandKind.GROUP_PART) return this.#sendToGroup(lane, record);
+    if (kind === commandKind.TIMER_ADD || kind === commandKind.TIMER_REMOVE) return this.#setTimers(lane, record);
     const connection = this.slots.get(slot);
     if (connection === undefined || connection.generation !== generation || connection.isClosed) {
       this.#executeClosed(lane, record, connection?.generation === generation ? connection : undefined);
@@ -272,6 +291,12 @@ export class EventLoop {
         break;
       case commandKind.FLUSH:
         connection.notifyFlushed(lane);
+        break;
+      case commandKind.GROUP_JOIN:
+        this.groups.join(copyOf(record).toString(), connection);
+        break;
+      case commandKind.GROUP_LEAVE:
+        this.groups.leave(copyOf(record).toString(), connection);
         break;
       default:
         this.#executeInput(lane, record, connection);
@@ -317,6 +342,18 @@ export class EventLoop {
   }
 
   /** Returns for how many bytes it counts. */
+  #setTimers(lane: EventLane, record: RingConsumer): number {
+    let timers = this.#timers.get(lane);
+    if (timers === undefined) {
+      timers = new LaneTimers(lane, this.wheel, this.board);
+      this.#timers.set(lane, timers);
+    }
+    if (record.kind === commandKind.TIMER_ADD) timers.add(copyOf(record));
+    else timers.remove(copyOf(record));
+    return record.length;
+  }
+
+  /** Returns for how many bytes it counts. */
   #broadcast(lane: EventLane, record: RingConsumer): number {
     const { kind, slot: id, length } = record;
     lane.broadcastParts.push(copyOf(record));
@@ -325,11 +362,28 @@ export class EventLoop {
     lane.broadcastParts = [];
     const origin = this.origins.get(id);
     if (origin === undefined) return length;
-    const broadcast = new Broadcast(message, origin.codec);
+    const broadcast = new Broadcast(message, origin.codec, this.#countEncoding);
     const excepted = new Set(except);
     for (const connection of origin.connections) if (!excepted.has(connection.id)) connection.broadcast(broadcast);
     return Math.max(length, broadcast.plainBytes * origin.connections.size);
   }
+
+  /** Returns for how many bytes it counts. */
+  #sendToGroup(lane: EventLane, record: RingConsumer): number {
+    const { kind, length } = record;
+    lane.broadcastParts.push(copyOf(record));
+    if (kind === commandKind.GROUP_PART) return length;
+    const { group, except, message } = decodeGroupMessage(Buffer.concat(lane.broadcastParts));
+    lane.broadcastParts = [];
+    const members = this.groups.send(
+      group,
+      new Set(except),
+      ({ codec }) => new Broadcast(message, codec, this.#countEncoding),
+    );
+    return Math.max(length, message.length * members);
+  }
+
+  readonly #countEncoding = (): void => this.board.count(boardCounter.BROADCAST_ENCODINGS);
 }
 
 function copyOf({ memory, offset, length }: RingConsumer): Buffer {

@@ -6,6 +6,7 @@ import type { TlsServerSettings } from '../shared/tls-settings.js';
 import type { Acceptor } from './acceptor.js';
 import { Audience } from './audience.js';
 import type { Codec } from './codec.js';
+import { encodingKey } from './encoding-key.js';
 import type { EventLane } from './event-lane.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TimingWheel } from './timing-wheel.js';
@@ -24,6 +25,8 @@ export class Origin {
   readonly settings: ConnectionSettings;
   readonly codec: Codec;
   readonly audience: Audience;
+  /** Origins with the same one encode alike. */
+  readonly encodingKey: string;
   readonly connections: Set<TcpConnection> = new Set();
   /** What a server listens with. */
   request: ListenRequest | undefined;
@@ -46,6 +49,7 @@ export class Origin {
     this.id = id;
     this.settings = settings;
     this.codec = codec;
+    this.encodingKey = encodingKey(id, settings.codec);
     this.audience = audience;
     this.#board = board;
     this.request = request;

@@ -763,6 +763,7 @@ export class TcpConnection
   #close(reason: CloseReason, error: Error | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#loop.groups.drop(this);
     this.#clear(this.#shutdownDeadline);
     this.#clear(this.#slowRead);
     this.#limits?.stop();

@@ -36,6 +36,8 @@ export interface LaneListener {
   onAnswerPart(slot: number, generation: number, piece: Uint8Array, header?: PartHeader): void;
   onReconnecting(news: ReconnectNews): void;
   onTlsEvent(kind: number, id: number, payload: Buffer): void;
+  /** A timer of this thread has ticked; it is the event of that number. */
+  onTimer(slot: number, generation: number, number: number): void;
   /** Before and after events are handled: how far the ring has been given back. */
   onProgress(position: number): void;
 }
@@ -225,6 +227,9 @@ export class AppLane {
       case eventKind.TLS_FAILED:
       case eventKind.TLS_UPDATED:
         this.#listener.onTlsEvent(kind, slot, this.#copy());
+        break;
+      case eventKind.TIMER:
+        this.#listener.onTimer(slot, generation, readU32(this.#view(), 0));
         break;
       default: {
         const connection = this.#listener.connectionAt(slot, generation);

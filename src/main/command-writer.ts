@@ -3,6 +3,7 @@ import {
   type CommandKind,
   commandKind,
   encodeBroadcast,
+  encodeGroupMessage,
   encodeOvertaken,
   REASON_BYTES,
 } from '../shared/command-record.js';
@@ -19,6 +20,7 @@ import type { Ledger } from '../shared/ledger.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
+import { encodeTimerIds, encodeTimers, type TimerTimes } from '../shared/timer-record.js';
 import { SpareBuffers } from './spare-buffers.js';
 
 /** A command that did not fit into the ring. */
@@ -215,6 +217,30 @@ export class CommandWriter {
     this.#enqueue(commandKind.BROADCAST, server, 0, payload);
   }
 
+  joinGroup(slot: number, generation: number, group: Uint8Array): void {
+    this.#command(commandKind.GROUP_JOIN, slot, generation, group);
+  }
+
+  leaveGroup(slot: number, generation: number, group: Uint8Array): void {
+    this.#command(commandKind.GROUP_LEAVE, slot, generation, group);
+  }
+
+  /** Sends to all members of a group; its bytes wait with those of broadcasts. */
+  sendToGroup(group: Uint8Array, except: readonly number[], message: Uint8Array): void {
+    if (this.#isRetired) return;
+    const payload = encodeGroupMessage(group, except, message);
+    this.#broadcastBytes += payload.length;
+    this.#enqueue(commandKind.GROUP_SEND, 0, 0, payload);
+  }
+
+  addTimers(timers: readonly TimerTimes[]): void {
+    this.#command(commandKind.TIMER_ADD, 0, 0, encodeTimers(timers));
+  }
+
+  removeTimers(ids: readonly number[]): void {
+    this.#command(commandKind.TIMER_REMOVE, 0, 0, encodeTimerIds(ids));
+  }
+
   shutdown(slot: number, generation: number, reason: CloseReason): void {
     this.#command(commandKind.SHUTDOWN, slot, generation, reasonPayload(reason));
   }
@@ -397,18 +423,15 @@ export class CommandWriter {
   #move(waiting: Waiting): boolean {
     const { kind, slot, generation, payload, isRest } = waiting;
     const { maxPayload } = this.#ring;
-    const [whole, part, last] =
-      kind === commandKind.BROADCAST
-        ? [kind, commandKind.BROADCAST_PART, kind]
-        : [kind, commandKind.SEND_PART, commandKind.SEND_LAST];
+    const [part, last] = piecesOf(kind);
     do {
       const { done } = waiting;
       const until = Math.min(payload.length, done + maxPayload);
-      const piece = until < payload.length ? part : done > 0 || isRest ? last : whole;
+      const piece = until < payload.length ? part : done > 0 || isRest ? last : kind;
       const isCharged = kind === commandKind.SEND;
       if (!this.#put(piece, slot, generation, payload, done, until, isCharged)) return false;
       this.queuedBytes -= until - done;
-      if (kind === commandKind.BROADCAST) this.#broadcastBytes -= until - done;
+      if (isToMany(kind)) this.#broadcastBytes -= until - done;
       waiting.done = until;
     } while (waiting.done < payload.length);
     return true;
@@ -432,6 +455,17 @@ export class CommandWriter {
     else this.#ring.publish();
     return true;
   }
+}
+
+function isToMany(kind: CommandKind): boolean {
+  return kind === commandKind.BROADCAST || kind === commandKind.GROUP_SEND;
+}
+
+/** The kinds of the pieces, and of the last one, of a command that does not fit into one record. */
+function piecesOf(kind: CommandKind): readonly [CommandKind, CommandKind] {
+  if (kind === commandKind.BROADCAST) return [commandKind.BROADCAST_PART, kind];
+  if (kind === commandKind.GROUP_SEND) return [commandKind.GROUP_PART, kind];
+  return [commandKind.SEND_PART, commandKind.SEND_LAST];
 }
 
 function isAboutReading(kind: CommandKind): boolean {

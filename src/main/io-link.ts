@@ -20,6 +20,7 @@ import {
   type OpenEvent,
   type PartHeader,
 } from '../shared/event-record.js';
+import { threadWord } from '../shared/lane.js';
 import { Ledger } from '../shared/ledger.js';
 import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
 import type { ReconnectNews } from '../shared/reconnect-settings.js';
@@ -27,6 +28,7 @@ import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
+import { timerId } from '../shared/timer-record.js';
 import { AppLane, type LaneListener } from './app-lane.js';
 import type { AppLoop } from './app-loop.js';
 import { CommandWriter } from './command-writer.js';
@@ -60,6 +62,7 @@ export interface LinkOwner {
   /** Keeps the thread alive while somebody waits. */
   hold<T>(wait: () => Promise<T>): Promise<T>;
   onServerClosed(id: number): void;
+  onTimer(id: number): void;
   /** Why a call is not answered. */
   goneError(): ReactorError;
   /** The io worker is gone, and all that it had told has been handed out. */
@@ -328,6 +331,12 @@ export class IoLink implements LaneListener {
     const host = this.#owner.hostOf(id);
     if (kind === eventKind.TLS_FAILED) host?.onTlsFailed(decodeTlsFailed(payload));
     else host?.onTlsUpdated(payload.readUInt32LE(), this.worker);
+  }
+
+  onTimer(slot: number, generation: number, number: number): void {
+    // Before the clock is read: the io worker relies on it (lane-timers.ts).
+    this.#owner.threadWords.store(threadWord.TIMERS_TAKEN, number);
+    this.#owner.onTimer(timerId(slot, generation));
   }
 
   onProgress(position: number): void {

@@ -28,6 +28,7 @@ export interface LinksOwner {
   hostOf(origin: number): TcpHost | undefined;
   onConnections(): void;
   onServerClosed(id: number): void;
+  onTimer(id: number): void;
   /** An io worker is gone, and what it had told has been handed out: it will not tell anything more. */
   onLost(worker: number, error: ReactorError): void;
   /** An io worker has been started again, and this thread has a lane to it. */
@@ -167,6 +168,10 @@ export class IoLinks implements LinkOwner {
 
   onServerClosed(id: number): void {
     this.#owner.onServerClosed(id);
+  }
+
+  onTimer(id: number): void {
+    this.#owner.onTimer(id);
   }
 
   onLost(lost: IoLink): void {

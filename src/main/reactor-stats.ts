@@ -34,6 +34,10 @@ export interface ReactorStats {
   readonly readPauses: number;
   /** Turns of the io workers' loops; it stands still while nothing happens. */
   readonly turns: number;
+  /** How often messages of `broadcast()` and to groups were encoded: once for all connections that encode alike, on each io worker. */
+  readonly broadcastEncodings: number;
+  /** Events of timers that io workers have sent, to all threads; ticks that were missed are in one event. */
+  readonly timerEvents: number;
   /** Threads that have ended, and whose unfinished work was passed on. */
   readonly endedThreads: number;
   /** Bytes in this thread's command rings, and of commands that wait for room in them. */
@@ -65,6 +69,8 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
     readPauses: sum(boardCounter.READ_PAUSES),
     turns: sum(boardCounter.TURNS),
+    broadcastEncodings: sum(boardCounter.BROADCAST_ENCODINGS),
+    timerEvents: sum(boardCounter.TIMER_FIRES),
     // A thread has a lane to each io worker; one that has been started again has not seen them all.
     endedThreads: Math.max(0, ...links.all.map(({ board }) => board.counter(boardCounter.RECLAIMED_LANES))),
     commandRingBytes: links.all.reduce((total, { lane }) => total + lane.commands.ringUsedBytes, 0),

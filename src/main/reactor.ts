@@ -9,6 +9,7 @@ import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { type CloseReport, closeReport, NOTHING_CLOSED } from './close-report.js';
 import { OVERDUE, orOverdue, withDeadline } from './deadline.js';
+import { Group, type GroupBackend } from './group.js';
 import { Hosts } from './hosts.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
@@ -38,9 +39,13 @@ import { surfaceErrors } from './surface.js';
 import type { TcpClient } from './tcp-client.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TcpServer } from './tcp-server.js';
+import { type TimerCallback, type TimerOptions, Timers } from './timers.js';
 
 /** How much longer than asked an io worker may take to answer that it has closed everything, before it is ended all the same. */
 const GRACE_MS = 1000;
+
+/** The io worker whose clock the timers go by. */
+const TIMER_WORKER = 0;
 
 export interface Respawn {
   /** Which io worker: 0 if there is one. */
@@ -79,6 +84,8 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   readonly #supervisor: IoWorkerSupervisor | undefined;
   readonly #hosts: Hosts;
   readonly #stallWatch: StallWatch;
+  readonly #timers: Timers;
+  readonly #groups: GroupBackend;
   readonly #crashes = new Map<number, ReactorError>();
   #calls = 0;
   #referenced = true;
@@ -103,6 +110,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         onLost: (worker, error) => this.#hosts.failAttempts(error, worker),
         onConnections: () => this.#updateRef(),
         onServerClosed: (id) => this.#hosts.onServerClosed(id),
+        onTimer: (id) => this.#timers.onTick(id),
         onRejoined: (link) => this.#onRejoined(link),
         onEnded: () => this.#onEnded(),
         hold: (wait) => this.#hold(wait),
@@ -117,6 +125,16 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       hold: (wait) => this.#hold(wait),
       onChanged: () => this.#updateRef(),
     });
+    this.#timers = new Timers({
+      link: () => this.#links.up.find(({ worker }) => worker === TIMER_WORKER),
+      defer: (run) => this.#links.loop.defer(run),
+      onChanged: () => this.#updateRef(),
+    });
+    this.#groups = {
+      reactor: handle.reactor,
+      commandsOf: (call, id) => this.#linkOf(call, id).context.commands,
+      commands: () => this.#links.up.map(({ lane }) => lane.commands),
+    };
     this.#stallWatch = new StallWatch(
       handle.stallAfterMs,
       () => threadsOf(this.#links).filter((thread) => thread.threadId !== threadId),
@@ -239,15 +257,16 @@ export class Reactor extends EventEmitter<ReactorEvents> {
    * Throws ERR_REACTOR_INVALID_ARGUMENT if it cannot be an id of this reactor. Thread: any.
    */
   connection(id: ConnectionId): TcpConnection {
+    return this.#linkOf('connection()', id).connection(slotOf(id), generationOf(id));
+  }
+
+  #linkOf(call: string, id: ConnectionId): IoLink {
     const link = Number.isSafeInteger(id) && id > 0 ? this.#links.all[workerOf(id)] : undefined;
     const [slot, generation] = link === undefined ? [0, 0] : [slotOf(id), generationOf(id)];
     if (link === undefined || slot >= link.context.table.slots || generation < 1 || generation > MAX_GENERATION) {
-      throw new ReactorError(
-        'ERR_REACTOR_INVALID_ARGUMENT',
-        `connection() takes the id of a connection, got ${String(id)}`,
-      );
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `${call} takes the id of a connection, got ${String(id)}`);
     }
-    return link.connection(slot, generation);
+    return link;
   }
 
   /**
@@ -258,6 +277,37 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   pollSync(timeoutMs = 0): number {
     checkPoll(timeoutMs);
     return this.#links.loop.pollSync(timeoutMs);
+  }
+
+  /**
+   * The group of that name, 1 to 255 bytes of UTF-8: to put connections into it and to send to all of them. It costs nothing as long
+   * as it has no members. Throws ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_CLOSED. Thread: any.
+   */
+  group(name: string): Group {
+    this.#checkOpen('group()');
+    return new Group(name, this.#groups);
+  }
+
+  /**
+   * Calls back in this thread every `intervalMs` (1 to 2^31 - 1, fractions too), first after `delayMs` (0 to 2^31 - 1; default: the
+   * interval), by the clock of the io worker and without drift; with `once`, one time only. What this thread misses while it is
+   * blocked comes as one call: over all calls, the sum of 1 + `missed` is the number of ticks. Keeps the process alive until it is
+   * removed, unless `unref()` says otherwise. What the callback throws is an uncaught exception, and the timer goes on.
+   *
+   * Returns the timer's id in this thread. Throws ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CLOSED,
+   * ERR_REACTOR_LIMIT (this thread has 1,000,000 timers). Thread: any.
+   */
+  addTimer(intervalMs: number, callback: TimerCallback, options: TimerOptions = {}): number {
+    this.#checkOpen('addTimer()');
+    return this.#timers.add(intervalMs, callback, options);
+  }
+
+  /**
+   * Removes a timer of this thread: it does not call back any more. False if there is none of that id, which may have been one that
+   * was to tick once and has. Thread: any.
+   */
+  removeTimer(id: number): boolean {
+    return this.#timers.remove(id);
   }
 
   /** Read from shared memory, now; it never asks an io worker. Thread: any. */
@@ -320,6 +370,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   }
 
   async #onRejoined(link: IoLink): Promise<void> {
+    if (link.worker === TIMER_WORKER) this.#timers.restore();
     await this.#hosts.restore(link, (error) => {
       if (this.#closing === undefined) surfaceErrors(() => this.emit('error', error));
     });
@@ -405,6 +456,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     this.#ended = true;
     reactors.delete(this.#handle.reactor);
     this.#stallWatch.stop();
+    this.#timers.clear();
     const closed = this.#fatal ?? new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
     this.#links.stop(closed);
     this.#hosts.failAttempts(closed);
@@ -445,7 +497,12 @@ export class Reactor extends EventEmitter<ReactorEvents> {
 
   get #keepsAlive(): boolean {
     if (!this.#referenced || this.#ended) return false;
-    return this.#calls + this.#links.referencedCount > 0 || !this.#links.hasSent || this.#hosts.keepAlive;
+    return (
+      this.#calls + this.#links.referencedCount > 0 ||
+      !this.#links.hasSent ||
+      this.#hosts.keepAlive ||
+      this.#timers.size > 0
+    );
   }
 
   #updateRef(): void {

@@ -21,7 +21,12 @@
  * ```
  *  BROADCAST_PART  bytes of a broadcast that needs more than one record ...
  *  BROADCAST       ... and its last ones: u32 n, n connection ids (f64) to leave out, then the message
+ *  GROUP_PART      bytes of a message to a group that needs more than one record ...
+ *  GROUP_SEND      ... and its last ones: u8 length of the group's name, the name, then as BROADCAST; no id
  * ```
+ * GROUP_JOIN and GROUP_LEAVE are about a connection again, and carry the group's name.
+ *
+ * TIMER_ADD and TIMER_REMOVE name no connection: timer-record.ts.
  */
 export const commandKind = {
   SEND: 1,
@@ -77,6 +82,19 @@ export function encodeBroadcast(except: readonly number[], message: Uint8Array):
   for (const [index, id] of except.entries()) payload.writeDoubleLE(id, COUNT_BYTES + index * ID_BYTES);
   payload.set(message, start);
   return payload;
+}
+
+export interface GroupMessage extends Broadcast {
+  readonly group: string;
+}
+
+export function encodeGroupMessage(group: Uint8Array, except: readonly number[], message: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.of(group.length), group, encodeBroadcast(except, message)]);
+}
+
+export function decodeGroupMessage(payload: Buffer): GroupMessage {
+  const start = 1 + payload.readUInt8(0);
+  return { group: payload.toString('utf8', 1, start), ...decodeBroadcast(payload.subarray(start)) };
 }
 
 export function decodeBroadcast(payload: Buffer): Broadcast {

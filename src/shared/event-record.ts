@@ -27,6 +27,7 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  *  BUSY           u32 ms: the peer's application has stood still for so long; 0: it goes on
  *  RECONNECTING   ReconnectNews as JSON: a client is about to connect again, or gives up
  *  PROBE          nothing: whether the thread takes it says whether it is alive
+ *  TIMER          a timer of this thread has ticked: timer-record.ts
  * ```
  */
 export const eventKind = {

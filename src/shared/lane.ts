@@ -18,10 +18,11 @@ export interface LaneMemory {
  * What a thread shares with all io workers:
  * ```
  *  byte 0    ASLEEP        doorbell word                                             doorbell.ts
+ *      64    TIMERS_TAKEN  the number of the last TIMER event that it has taken         that thread
  *     128    CONNECTIONS   for each io worker, connections whose events it gets      that io worker
  * ```
  */
-export const threadWord = { ASLEEP: 0, CONNECTIONS: 32 } as const;
+export const threadWord = { ASLEEP: 0, TIMERS_TAKEN: 16, CONNECTIONS: 32 } as const;
 const THREAD_BYTES = 128 + MAX_IO_WORKERS * Int32Array.BYTES_PER_ELEMENT;
 
 export const DEFAULT_RING_BYTES: number = 1024 * 1024;
