@@ -1,6 +1,13 @@
 export type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './io-worker/codec.js';
 export { type DecodeFramesOptions, decodeFrames } from './io-worker/decode-frames.js';
 export { type CodecDefinition, defineCodec } from './io-worker/define-codec.js';
+export {
+  defineService,
+  type ServiceConnection,
+  type ServiceContext,
+  type ServiceDefinition,
+  type ServiceLog,
+} from './io-worker/define-service.js';
 export { attach } from './main/attach.js';
 export type {
   CodecOption,
@@ -41,6 +48,8 @@ export { Reactor, type ReactorEvents, type Respawn } from './main/reactor.js';
 export type { ReactorHandle } from './main/reactor-handle.js';
 export type { ReactorStats } from './main/reactor-stats.js';
 export type { Reply } from './main/reply.js';
+export type { ServiceFailure, SlowServiceCall } from './main/service-events.js';
+export type { ServiceModuleOptions, ServiceOption } from './main/service-options.js';
 export type { Stall } from './main/stall-watch.js';
 export { TcpClient } from './main/tcp-client.js';
 export { TcpConnection } from './main/tcp-connection.js';
@@ -52,6 +61,7 @@ export type { ConnectionId } from './shared/connection-id.js';
 export type { ConnectionDetails, Dispatch, ServerAddress } from './shared/control-protocol.js';
 export type { ConnectionAddresses, TlsPeer } from './shared/event-record.js';
 export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';
+export type { ServiceAction, ServiceHook } from './shared/service-report.js';
 export type {
   CertificateName,
   PeerCertificate,

@@ -14,12 +14,15 @@ import type {
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
 import { Acceptor } from './acceptor.js';
+import type { ClientServices, ClientServicesHold } from './client-services.js';
 import type { Codec } from './codec.js';
 import { Connector } from './connector.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import { loadCodec } from './load-codec.js';
+import { loadServices } from './load-services.js';
 import { Origin } from './origin.js';
+import { Services } from './services.js';
 import type { TlsClientContexts } from './tls-client-contexts.js';
 
 /** What all threads' calls have in common. */
@@ -31,6 +34,7 @@ export interface IoWorkerParts {
   readonly clientContexts: TlsClientContexts;
   /** Servers from before this io worker that were closed: a thread that has not heard of it must not have them listen again. */
   readonly closedServers: Set<number>;
+  readonly clientServices: ClientServices;
   /** Servers with lower numbers are from before. */
   readonly firstFreshServer: number;
   /** Until then (performance.now) servers may be missing that threads are about to restore. */
@@ -78,6 +82,8 @@ export class ControlService implements IoWorkerControl {
     return settle(async () => {
       const lane = this.#openLane();
       const codec = await loadCodec(request.connection.codec, this.#loop.wheel);
+      const { services: wanted } = request.connection;
+      const services = wanted.length === 0 ? [] : await loadServices(wanted, request.connection.codec.type);
       // Behind all waiting: from here on nobody comes in between.
       const known = this.#loop.origins.get(request.server);
       if (lane.isRetired) throw threadHasLeft();
@@ -89,6 +95,10 @@ export class ControlService implements IoWorkerControl {
         return known.acceptor.listen(request);
       }
       const origin = Origin.server(request, codec, this.#loop);
+      if (services.length > 0) {
+        origin.services = new Services(services, this.#loop);
+        origin.services.belongTo(origin);
+      }
       const acceptor = new Acceptor(this.#loop, origin, request, this.#parts.reuseReadBuffer);
       origin.inform(lane);
       if (seniority !== undefined) origin.subscribe(lane, seniority);
@@ -100,6 +110,7 @@ export class ControlService implements IoWorkerControl {
       } catch (error) {
         // Two may have waited for it.
         if (this.#loop.origins.get(request.server) === origin) this.#loop.origins.delete(request.server);
+        await origin.services?.stop();
         throw error;
       }
     });
@@ -151,6 +162,7 @@ export class ControlService implements IoWorkerControl {
       await origin.windDown(reason, drainMs);
       // A client's may get further connections from attempts that were under way.
       if (!origin.isServer) return;
+      await origin.services?.stop();
       origin.isEnded = true;
       if (origin.isUnused) this.#loop.origins.delete(id);
       origin.announceEnd();
@@ -163,10 +175,13 @@ export class ControlService implements IoWorkerControl {
       const connector = new Connector(this.#loop, request, this.#parts);
       this.#parts.connectors.set(request.attempt, connector);
       this.#attempts.add(connector);
+      const services = this.#parts.clientServices.hold(request);
       try {
         const codec = loadCodec(request.connection.codec, this.#loop.wheel);
-        return await connector.connect(codec, (loaded) => this.#clientOrigin(request, loaded));
+        const ready = services === undefined ? codec : services.started.then(() => codec);
+        return await connector.connect(ready, (loaded) => this.#clientOrigin(request, loaded, services));
       } finally {
+        services?.release();
         const origin = this.#loop.origins.get(request.client);
         if (origin?.isUnused === true) this.#loop.origins.delete(request.client);
         this.#parts.connectors.delete(request.attempt);
@@ -194,6 +209,7 @@ export class ControlService implements IoWorkerControl {
       for (const connector of this.#parts.connectors.values()) connector.abort(closed);
       const origins = [...this.#loop.origins.values()];
       await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
+      await Promise.all(origins.map((origin) => origin.services?.stop()));
     });
   }
 
@@ -226,11 +242,14 @@ export class ControlService implements IoWorkerControl {
     }
   }
 
-  #clientOrigin(request: ConnectRequest, codec: Codec): Origin {
+  #clientOrigin(request: ConnectRequest, codec: Codec, services: ClientServicesHold | undefined): Origin {
     const { client: id, connection } = request;
     const known = this.#loop.origins.get(id);
     if (known !== undefined) return known;
     const origin = Origin.client(id, connection, codec, this.#openLane(), this.#loop);
+    origin.clientServices = services;
+    origin.services = services?.services;
+    origin.services?.belongTo(origin);
     this.#loop.origins.set(id, origin);
     return origin;
   }

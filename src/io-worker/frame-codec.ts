@@ -87,7 +87,8 @@ export type FrameChannel = Pick<
   | 'resume'
   | 'writeOwn'
   | 'inflationBudget'
->;
+> &
+  Partial<Pick<ConnectionChannel, 'takesKind' | 'system'>>;
 
 /**
  * One connection with codec 'frame'.
@@ -239,11 +240,11 @@ export class FrameConnection implements ConnectionCodec {
       if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, bytes, body, until, kind)) return start;
       return this.#begin(state.STREAM, total, start, until);
     }
-    if (isMessage(kind) || isControl(kind)) {
+    if (isMessage(kind) || isControl(kind) || this.#sink.takesKind?.(kind) === true) {
       if (available < total) return this.#keep(bytes, start, end);
       return this.#deliver(bytes, start, start + total) ? start + total : start;
     }
-    this.#sink.ignored();
+    this.#sink.ignored(kind);
     return this.#begin(state.SKIP, total, start, Math.min(end, start + total));
   }
 
@@ -261,6 +262,7 @@ export class FrameConnection implements ConnectionCodec {
       if (!isAnswer(kind)) return this.#sink.frames(bytes, start, end, 1);
       return this.#sink.answers(bytes, start, end, laneOfRequest(readU32(bytes, body)));
     }
+    if (kind >= FIRST_USER_KIND) return this.#sink.system?.(kind, bytes, body, end) !== false;
     switch (kind) {
       case frameKind.PING:
         this.#answerPing(bytes.slice(body, end));
@@ -416,8 +418,8 @@ export class FrameConnection implements ConnectionCodec {
       this.#state = state.STREAM;
       return until;
     }
-    if (!isMessage(kind) && !isControl(kind)) {
-      this.#sink.ignored();
+    if (!isMessage(kind) && !isControl(kind) && this.#sink.takesKind?.(kind) !== true) {
+      this.#sink.ignored(kind);
       const start = position - this.#partial.length;
       this.#partial.clear();
       return this.#begin(state.SKIP, total, start, Math.min(end, start + total));

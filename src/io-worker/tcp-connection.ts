@@ -3,6 +3,7 @@ import { connectionId } from '../shared/connection-id.js';
 import { framing, slotState } from '../shared/connection-table.js';
 import type { ConnectionDetails } from '../shared/control-protocol.js';
 import { type ConnectionAddresses, encodeClose, eventKind } from '../shared/event-record.js';
+import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import { boardCounter } from '../shared/status-board.js';
@@ -13,6 +14,7 @@ import { codecFailed } from './codec-failure.js';
 import { ConnectionEncoder, type EncoderOwner } from './connection-encoder.js';
 import { ConnectionInput, type InputOwner } from './connection-input.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
+import { ConnectionServices, checkServiceMessage, type ServedConnection } from './connection-services.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
@@ -45,6 +47,8 @@ const pauseReason = {
   WITH_LANE: 4,
   /** It has brought enough for now: into this turn, or of a long message into the ring. */
   RESTING: 8,
+  /** Services answer it more than it reads. */
+  OUTPUT: 16,
 } as const;
 
 /**
@@ -55,7 +59,9 @@ const pauseReason = {
  *  socket <--write-- ConnectionOutput <-- ConnectionEncoder (codec) <-- command rings
  * ```
  */
-export class TcpConnection implements SocketListener, InputOwner, OutputOwner, EncoderOwner, ChannelOwner {
+export class TcpConnection
+  implements SocketListener, InputOwner, OutputOwner, EncoderOwner, ChannelOwner, ServedConnection
+{
   readonly slot: number;
   readonly generation: number;
   readonly origin: Origin;
@@ -65,6 +71,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   readonly #socket: SocketStream;
   readonly #output: ConnectionOutput;
   readonly #encoder: ConnectionEncoder;
+  services: ConnectionServices | undefined;
 
   /** Set while the connection is in the event loop's list of those to flush. */
   dirty = false;
@@ -162,6 +169,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.origin.connections.add(this);
     this.#loop.board.count(boardCounter.OPEN);
     this.#startCodec();
+    this.#startServices();
     this.#place();
     this.updateLanePause();
   }
@@ -176,6 +184,16 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     }
     this.input.start(codec);
     this.#encoder.start(codec);
+  }
+
+  #startServices(): void {
+    const { services } = this.origin;
+    if (services === undefined) return;
+    this.origin.clientServices?.retain();
+    const own = new ConnectionServices(services, this);
+    this.services = own;
+    this.input.serveWith(own);
+    own.opened();
   }
 
   /** Finds threads that get its events. Without one, and with nobody to wait for, it ends. */
@@ -463,8 +481,11 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     return lane;
   }
 
-  onIgnored(): void {
+  onIgnored(kind?: number): void {
     this.#loop.board.count(boardCounter.IGNORED_FRAMES);
+    const { log } = this.#loop;
+    if (kind === undefined || !log.isEnabled('info')) return;
+    log.write('info', { connectionId: this.id, kind }, 'A system message that no service gets was ignored');
   }
 
   onBadInput(reason: CloseReason, error: ReactorError): void {
@@ -479,6 +500,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     if (this.#isOver) return;
     this.origin.audience.forget(this);
     this.origin.connections.delete(this);
+    if (this.services !== undefined) this.origin.clientServices?.release();
     if (this.origin.isUnused) this.#loop.origins.delete(this.origin.id);
     this.#loop.slots.free(this.slot);
     this.#loop.forget(this);
@@ -496,6 +518,42 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   #codecFailed(cause: unknown): void {
     this.#close('protocol-error', codecFailed(cause));
+  }
+
+  // ---- the services' ----
+
+  get state(): 'open' | 'closing' | 'closed' {
+    if (this.#closed || this.input.isHalted) return 'closed';
+    return this.#finishing ? 'closing' : 'open';
+  }
+
+  get bufferedAmount(): number {
+    return this.#loop.table.buffered(this.slot);
+  }
+
+  sendFromService(call: string, message: Uint8Array, kind: number): boolean {
+    const { settings, codec } = this.origin;
+    const { type } = settings.codec;
+    checkServiceMessage(call, message.length, kind, type, codec);
+    if (this.state !== 'open') return false;
+    const { table } = this.#loop;
+    const framed = type !== 'raw';
+    const bytes = message.length + (framed ? FRAME_HEADER_BYTES : 0);
+    const before = table.charge(this.slot, bytes);
+    if (before > 0 && before + bytes > settings.overflowLimit) {
+      table.uncharge(this.slot, bytes);
+      if (settings.dropOnOverflow) table.noteDropped(this.slot);
+      else this.#close('backpressure', undefined);
+      return false;
+    }
+    this.#encoder.sendCopy(message, kind, bytes, framed);
+    if (before + bytes <= settings.highWaterMark) return true;
+    this.#setPause(pauseReason.OUTPUT, true);
+    return false;
+  }
+
+  serviceFailed(error: ReactorError): void {
+    this.#close('service-failed', error);
   }
 
   // ---- the output's ----
@@ -519,6 +577,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     const { table } = this.#loop;
     // First the subtraction, then the look for waiters: ConnectionTable.awaitDrain does the opposite.
     if (table.uncharge(this.slot, bytes) > table.lowWater(this.slot)) return;
+    if ((this.#pauses & pauseReason.OUTPUT) !== 0) this.#setPause(pauseReason.OUTPUT, false);
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) {
       lane.notices.send(eventKind.DRAIN, this.slot, this.generation, NOTHING);
     }
@@ -578,7 +637,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   }
 
   #close(reason: CloseReason, error: Error | undefined): void {
-    if (this.#closed) return;
+    if (this.#closed || this.input.halt(() => this.#close(reason, error))) return;
     this.#closed = true;
     this.#clear(this.#shutdownDeadline);
     this.#clear(this.#slowRead);
@@ -603,6 +662,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
       this.#watchers.delete(lane);
       if (!this.input.isOn(lane)) this.#tellOfClose(lane);
     }
+    this.services?.closed(reason);
     this.input.closed(this.#closePayload, UNCUT_REASONS.has(reason));
     for (const resolve of this.#whenClosed) resolve();
   }

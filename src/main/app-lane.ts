@@ -34,6 +34,7 @@ export interface LaneListener {
   /** A piece of an answer; the first one has a header. */
   onAnswerPart(slot: number, generation: number, piece: Uint8Array, header?: PartHeader): void;
   onTlsEvent(kind: number, id: number, payload: Buffer): void;
+  onServiceReport(payload: Buffer): void;
   /** Before and after events are handled: how far the ring has been given back. */
   onProgress(position: number): void;
 }
@@ -217,6 +218,9 @@ export class AppLane {
       case eventKind.TLS_FAILED:
       case eventKind.TLS_UPDATED:
         this.#listener.onTlsEvent(kind, slot, this.#copy());
+        break;
+      case eventKind.SERVICE_REPORT:
+        this.#listener.onServiceReport(this.#copy());
         break;
       default: {
         const connection = this.#listener.connectionAt(slot, generation);

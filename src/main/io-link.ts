@@ -23,6 +23,7 @@ import { Ledger } from '../shared/ledger.js';
 import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
+import { decodeServiceReport } from '../shared/service-report.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
 import { AppLane, type LaneListener } from './app-lane.js';
@@ -314,6 +315,11 @@ export class IoLink implements LaneListener {
     const host = this.#owner.hostOf(id);
     if (kind === eventKind.TLS_FAILED) host?.onTlsFailed(decodeTlsFailed(payload));
     else host?.onTlsUpdated(payload.readUInt32LE(), this.worker);
+  }
+
+  onServiceReport(payload: Buffer): void {
+    const { origin, report } = decodeServiceReport(payload);
+    this.#owner.hostOf(origin)?.onServiceReport(report);
   }
 
   onProgress(position: number): void {

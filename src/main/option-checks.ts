@@ -34,6 +34,7 @@ import type {
   SpawnOptions,
   WaitOptions,
 } from './options.js';
+import { services } from './service-options.js';
 import { unixPath } from './unix-path.js';
 
 const MIB = 1024 * 1024;
@@ -51,6 +52,7 @@ const connection: Checks<ConnectionOptions> = {
   highWaterMark: integer(1, 32 * MIB),
   overflow: oneOf('close', 'drop'),
   limits: nested(limits),
+  services,
   shutdownTimeoutMs: integer(1, DAY_MS),
   allowHalfOpen: flag,
 };

@@ -1,5 +1,6 @@
 import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
+import { type ServiceOption, serviceSettings } from './service-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
 
@@ -30,6 +31,8 @@ export interface ConnectionOptions {
    */
   overflow?: 'close' | 'drop';
   limits?: LimitOptions;
+  /** Code of yours that runs on the io worker; docs/services.md. In this order they get messages. Up to 16. Default none. */
+  services?: readonly ServiceOption[];
   /**
    * A connection that is shutting down closes when nothing was sent or received on it for this long. Default 30,000 ms; 1 ms
    * to one day.
@@ -211,5 +214,6 @@ export function connectionSettings(options: ConnectionOptions): ConnectionSettin
     borrowed: options.messages === 'borrow',
     allowHalfOpen: options.allowHalfOpen === true,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? DEFAULT_SHUTDOWN_TIMEOUT_MS,
+    services: serviceSettings(options.services),
   };
 }

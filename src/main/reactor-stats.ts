@@ -20,6 +20,9 @@ export interface ReactorStats {
   readonly closed: number;
   /** Frames of kinds that are allowed and that nobody here is interested in. */
   readonly ignoredFrames: number;
+  /** How often services have thrown, and how often they have held an io worker up for longer than their `slowMs`. */
+  readonly serviceFailures: number;
+  readonly slowServiceCalls: number;
   /** How often a socket was not read for a while, because the application or its event ring did not take more. */
   readonly readPauses: number;
   /** Turns of the io workers' loops; it stands still while nothing happens. */
@@ -48,6 +51,8 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     untoldTlsErrors: sum(boardCounter.UNTOLD_TLS_ERRORS),
     closed: sum(boardCounter.CLOSED),
     ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
+    serviceFailures: sum(boardCounter.SERVICE_FAILURES),
+    slowServiceCalls: sum(boardCounter.SLOW_SERVICE_CALLS),
     readPauses: sum(boardCounter.READ_PAUSES),
     turns: sum(boardCounter.TURNS),
     // A thread has a lane to each io worker; one that has been started again has not seen them all.

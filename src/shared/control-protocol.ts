@@ -5,6 +5,7 @@ import type { ConnectionId } from './connection-id.js';
 import type { ConnectionAddresses } from './event-record.js';
 import type { LaneMemory, LaneSizes } from './lane.js';
 import type { ErrorData } from './reactor-error.js';
+import type { ServiceSettings } from './service-settings.js';
 import type { TlsClientSettings, TlsInfo, TlsServerSettings } from './tls-settings.js';
 
 /**
@@ -58,6 +59,7 @@ export interface ConnectionSettings {
   readonly borrowed: boolean;
   readonly allowHalfOpen: boolean;
   readonly shutdownTimeoutMs: number;
+  readonly services: readonly ServiceSettings[];
 }
 
 /**

@@ -24,6 +24,7 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  *  ANSWER_PART    like PART, of an answer
  *  TLS_FAILED     a handshake with that server has failed, see below
  *  TLS_UPDATED    u32 version: that server has new TLS settings
+ *  SERVICE_REPORT a service threw or was slow: service-report.ts; slot and generation mean nothing
  * ```
  */
 export const eventKind = {
