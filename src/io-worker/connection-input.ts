@@ -51,9 +51,8 @@ const batch: Buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
 /** The services of the connection: what comes is theirs first. */
 export interface InputServices {
   readonly takesMessages: boolean;
-  /** Around all calls of one `decode`. */
+  /** Calls of one `decode` follow. */
   begin(): void;
-  end(): void;
   /** True: it is handled, and goes no further. */
   message(data: Buffer): boolean;
   /** A service gets system messages of that kind. */
@@ -435,14 +434,7 @@ export class ConnectionInput implements OutboxOwner {
     return this.#passFirst(length, bytes, start, end, kind, isStable);
   }
 
-  #passFirst(
-    length: number,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    kind: number,
-    isStable: boolean,
-  ): boolean {
+  #passFirst(length: number, bytes: Uint8Array, start: number, end: number, kind: number, isStable: boolean): boolean {
     if (!this.#takes()) return false;
     this.#partLane = isAnswer(kind) ? laneOfRequest(readU32(bytes, start)) : undefined;
     if (this.#partLane !== undefined && !this.#owner.hasAsked(this.#partLane)) {
@@ -722,7 +714,6 @@ export class ConnectionInput implements OutboxOwner {
     if (this.#services === undefined) return this.#tryDecode(bytes, length);
     this.#services.begin();
     const decoded = this.#tryDecode(bytes, length);
-    this.#services.end();
     if (this.#halt === undefined) return decoded;
     this.#endHalt();
     return length;

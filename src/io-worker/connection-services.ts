@@ -12,10 +12,6 @@ import type { Services } from './services.js';
 
 const MAX_KIND = 255;
 
-/** While calls are quick, the clock is read once for so many of them. */
-const MAX_CLOCK_INTERVAL = 8;
-const QUICK_MS = 0.1;
-
 /** What services ask of a connection. */
 export interface ServedConnection {
   readonly id: ConnectionId;
@@ -35,12 +31,9 @@ export class ConnectionServices {
   readonly views: readonly ServiceConnection[];
   readonly #services: Services;
   readonly #connection: ServedConnection;
-  /** When the clock was last read, how many calls there were since, and at how many it is read again. */
+  /** When the last call ended: by the exact clock, up to a millisecond earlier; and by the cheap one. */
   #since = 0;
-  #calls = 0;
-  #interval = 1;
-  #last: RunningService | undefined;
-  #hook: ServiceHook = 'onMessage';
+  #tick = 0;
 
   constructor(services: Services, connection: ServedConnection) {
     this.#services = services;
@@ -74,15 +67,10 @@ export class ConnectionServices {
     return this.#services.ofKind(kind) !== undefined;
   }
 
-  /** Calls follow. */
+  /** Calls about input follow. */
   begin(): void {
     this.#since = performance.now();
-    this.#calls = 0;
-  }
-
-  /** There were all calls. */
-  end(): void {
-    if (this.#calls > 0) this.#readClock();
+    this.#tick = Date.now();
   }
 
   /** True: it is handled. It is not if the connection has closed meanwhile: nobody gets it then. */
@@ -96,7 +84,7 @@ export class ConnectionServices {
       } catch (cause) {
         this.#services.failed(service, 'onMessage', cause, this.#connection);
       }
-      this.#count(service, 'onMessage');
+      this.#noteTime(service, 'onMessage');
       if (result === true) return true;
       if (typeof result === 'object') this.#services.watch(service, 'onMessage', result, this.#connection);
       if (this.#connection.state === 'closed') return false;
@@ -114,7 +102,7 @@ export class ConnectionServices {
     } catch (cause) {
       this.#services.failed(service, 'onSystem', cause, this.#connection);
     }
-    this.#count(service, 'onSystem');
+    this.#noteTime(service, 'onSystem');
     if (typeof result === 'object') this.#services.watch(service, 'onSystem', result, this.#connection);
     return true;
   }
@@ -123,24 +111,15 @@ export class ConnectionServices {
     return this.views[index] as ServiceConnection;
   }
 
-  #count(service: RunningService, hook: ServiceHook): void {
-    // Whose time it was must be clear.
-    if (this.#last !== service || this.#hook !== hook) {
-      this.#interval = 1;
-      this.#last = service;
-      this.#hook = hook;
-    }
-    if (++this.#calls >= this.#interval) this.#readClock();
-  }
-
-  #readClock(): void {
+  /** One clock is cheap enough to be read behind every message, the other one never jumps. */
+  #noteTime(service: RunningService, hook: ServiceHook): void {
+    const tick = Date.now();
+    if (tick === this.#tick) return;
+    this.#tick = tick;
     const now = performance.now();
     const ms = now - this.#since;
-    const service = this.#last as RunningService;
-    if (ms > service.slowMs) this.#services.slow(service, this.#hook, ms, this.#connection);
-    this.#interval = ms < QUICK_MS ? Math.min(2 * this.#interval, MAX_CLOCK_INTERVAL) : 1;
     this.#since = now;
-    this.#calls = 0;
+    if (ms > service.slowMs) this.#services.slow(service, hook, ms, this.#connection);
   }
 }
 

@@ -35,7 +35,8 @@ export async function loadServices(
     if (names.has(name)) throw doNotFit(`two have the name ${inspect(name)}`);
     names.add(name);
     for (const kind of definition.kinds ?? []) {
-      if (codec !== 'frame') throw doNotFit(`${inspect(name)} has kinds, and only codec 'frame' has any, not '${codec}'`);
+      if (codec !== 'frame')
+        throw doNotFit(`${inspect(name)} has kinds, and only codec 'frame' has any, not '${codec}'`);
       const other = kinds.get(kind);
       if (other !== undefined) throw doNotFit(`${inspect(other)} and ${inspect(name)} both have the kind ${kind}`);
       kinds.set(kind, name);
@@ -82,7 +83,8 @@ function faultOf(value: unknown): string | undefined {
   }
   for (const hook of HOOKS) {
     const given = (value as Partial<Record<string, unknown>>)[hook];
-    if (given !== undefined && typeof given !== 'function') return `Its ${hook} must be a function, got ${shown(given)}`;
+    if (given !== undefined && typeof given !== 'function')
+      return `Its ${hook} must be a function, got ${shown(given)}`;
   }
   if (kinds.length > 0 && onSystem === undefined) return 'It has kinds, but no onSystem';
   return onSystem !== undefined && kinds.length === 0 ? 'It has onSystem, but no kinds' : undefined;

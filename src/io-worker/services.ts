@@ -1,7 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { eventKind } from '../shared/event-record.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
-import { encodeServiceReport, type ServiceAction, type ServiceHook, type ServiceReport } from '../shared/service-report.js';
+import {
+  encodeServiceReport,
+  type ServiceAction,
+  type ServiceHook,
+  type ServiceReport,
+} from '../shared/service-report.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
 import { messageOf } from './codec-failure.js';
 import type { ServedConnection } from './connection-services.js';
@@ -96,7 +101,10 @@ export class Services {
     const stopped = [...this.all].reverse().map((service) => this.#end(service));
     // Not longer than that: somebody waits for the server to be closed.
     const late = new AbortController();
-    await Promise.race([Promise.all(stopped), wait(MAX_STOP_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+    await Promise.race([
+      Promise.all(stopped),
+      wait(MAX_STOP_MS, undefined, { signal: late.signal }).catch(() => undefined),
+    ]);
     late.abort();
   }
 
@@ -199,7 +207,11 @@ export class Services {
   }
 }
 
-function actionFor(service: RunningService, hook: ServiceHook, connection: ServedConnection | undefined): ServiceAction {
+function actionFor(
+  service: RunningService,
+  hook: ServiceHook,
+  connection: ServedConnection | undefined,
+): ServiceAction {
   if (service.isOut) return 'none';
   if (service.definition.onError === 'disable') return 'disable';
   return connection === undefined || hook === 'onClose' || connection.state === 'closed' ? 'none' : 'close';
