@@ -1,0 +1,22 @@
+import { defineService } from 'simple-reactor';
+
+const PROBE = 64;
+const ANSWER = 65;
+
+let rounds;
+
+export default defineService({
+  name: 'probe',
+  kinds: [ANSWER],
+
+  start(context) {
+    rounds = context.options.rounds;
+    context.every(context.options.everyMs, () => {
+      for (const connection of context.connections) connection.sendSystem(PROBE, `${performance.now()}`);
+    });
+  },
+
+  onSystem() {
+    Atomics.add(rounds, 0, 1);
+  },
+});
