@@ -21,7 +21,7 @@ import {
   untilWithoutYielding,
 } from '../fixtures/events.js';
 import { frame, framesOf, HELLO } from '../fixtures/raw-peer.js';
-import { HOST, pattern, props, scene } from '../fixtures/scene.js';
+import { HOST, pattern, props, readModes, scene } from '../fixtures/scene.js';
 import { count, type ServiceManner } from '../fixtures/service-module.js';
 import type { ServicePeerData } from '../fixtures/thread-service-peer.js';
 
@@ -86,6 +86,22 @@ describe('a service', () => {
     expect(await peer.texts.reaches(2)).to.deep.equal(['echo 1', 'echo 3']);
     expect(await heard.reaches(1)).to.deep.equal(['app 2']);
   });
+
+  for (const { name, options } of readModes) {
+    it(`echoes messages of every length (${name})`, async () => {
+      const reactor = await stage.spawn(options);
+      const services = [inline(`{ name: 'echo', onMessage: (connection, data) => (connection.send(data), true) }`)];
+      const server = await reactor.listen({ host: HOST, port: 0, services });
+      const peer = await stage.connectRaw(server.address.port);
+      const frames = Array.from({ length: 3000 }, (_, i) => frame(pattern((i * 7919) % 1300, i)));
+      const sent = Buffer.concat([...frames, frame(pattern(300 * KIB)), ...frames]);
+      const pieces: Buffer[] = [];
+      peer.count().socket.on('data', (bytes: Buffer) => pieces.push(bytes));
+      peer.write(sent);
+      await until(() => peer.received === HELLO.length + sent.length);
+      expect(Buffer.concat(pieces).subarray(HELLO.length).equals(sent)).to.equal(true);
+    });
+  }
 
   const others: Record<string, ConnectionOptions> = {
     raw: { codec: 'raw' },
