@@ -3,6 +3,7 @@ import { defineService } from 'simple-reactor';
 const PROBE = 64;
 const ANSWER = 65;
 
+/** @type {Int32Array} */
 let rounds = new Int32Array(1);
 
 export default defineService({
