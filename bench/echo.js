@@ -12,7 +12,7 @@ import { promisify } from 'node:util';
 const ROUNDS = Number(process.argv[2] ?? 5);
 const SECONDS = 2;
 const BASE_PORT = 21_000;
-const PEERS = ['net, cork', 'reactor, copy', 'reactor, borrow'];
+const PEERS = ['net, cork', 'reactor, copy', 'reactor, borrow', 'reactor, service'];
 const SCENARIOS = [
   { connections: 100, bytes: 16, window: 1 },
   { connections: 100, bytes: 64, window: 32 },

@@ -12,6 +12,13 @@ async function reactor(messages) {
   server.on('message', (connection, data) => connection.send(data));
 }
 
+/** The same as a service: it never leaves the io worker. */
+async function service() {
+  const reactor = await Reactor.spawn();
+  const services = [new URL('./echo-service.js', import.meta.url)];
+  await reactor.listen({ host: '127.0.0.1', port: Number(port), services });
+}
+
 /** The best that one writes by hand on `net`: whole frames of a chunk, answered in one corked write. */
 async function netCork() {
   const server = net.createServer({ noDelay: true }, (socket) => {
@@ -44,6 +51,7 @@ const peers = {
   'net, cork': netCork,
   'reactor, copy': () => reactor('copy'),
   'reactor, borrow': () => reactor('borrow'),
+  'reactor, service': service,
 };
 const peer = peers[name];
 if (peer === undefined) throw new Error(`There is no peer '${name}'; there are ${Object.keys(peers).join(' | ')}`);

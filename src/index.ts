@@ -1,6 +1,13 @@
 export type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './io-worker/codec.js';
 export { type DecodeFramesOptions, decodeFrames } from './io-worker/decode-frames.js';
 export { type CodecDefinition, defineCodec } from './io-worker/define-codec.js';
+export {
+  defineService,
+  type ServiceConnection,
+  type ServiceContext,
+  type ServiceDefinition,
+  type ServiceLog,
+} from './io-worker/define-service.js';
 export { attach } from './main/attach.js';
 export type { CloseReport } from './main/close-report.js';
 export type {
@@ -47,6 +54,8 @@ export type { ReactorHandle } from './main/reactor-handle.js';
 export type { ReactorStats } from './main/reactor-stats.js';
 export type { ReconnectOptions } from './main/reconnect-options.js';
 export type { Reply } from './main/reply.js';
+export type { ServiceFailure, SlowServiceCall } from './main/service-events.js';
+export type { ServiceModuleOptions, ServiceOption } from './main/service-options.js';
 export type { Stall } from './main/stall-watch.js';
 export { TcpClient } from './main/tcp-client.js';
 export { TcpConnection } from './main/tcp-connection.js';
@@ -61,6 +70,7 @@ export type { ConnectionAddresses, TlsPeer } from './shared/event-record.js';
 export type { StallAction } from './shared/heartbeat-settings.js';
 export type { Percentiles } from './shared/lateness-histogram.js';
 export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';
+export type { ServiceAction, ServiceHook } from './shared/service-report.js';
 export type {
   CertificateName,
   PeerCertificate,

@@ -56,6 +56,8 @@ export class Acceptor {
   async #listen(request: ListenRequest): Promise<ServerAddress> {
     const { host, port, path, mode, backlog } = request;
     const server = this.#server;
+    const { services } = this.#origin;
+    if (services !== undefined) await services.start();
     try {
       if (path !== undefined) await listenOnPath(server, { path, mode, backlog });
       else await this.#bind(request);

@@ -94,8 +94,18 @@ export class ConnectionChannel implements CodecChannel {
     return this.#input.goodbye(reason);
   }
 
-  ignored(): void {
-    this.#input.ignored();
+  ignored(kind?: number): void {
+    this.#input.ignored(kind);
+  }
+
+  /** A service gets system messages of that kind. */
+  takesKind(kind: number): boolean {
+    return this.#input.takesKind(kind);
+  }
+
+  /** `bytes[start, end)` is the body of a system message that a service gets. */
+  system(kind: number, bytes: Uint8Array, start: number, end: number): boolean {
+    return this.#input.system(kind, bytes, start, end);
   }
 
   resume(): void {

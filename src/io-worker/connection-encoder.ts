@@ -118,6 +118,29 @@ export class ConnectionEncoder {
     this.#do({ bytes: charged, run: () => this.#encode(message, frameKind.DATA, charged) });
   }
 
+  /**
+   * Sends a message of a service's, and copies it. Its connection was charged for `charged` bytes.
+   * @param framed its records have frames in them
+   */
+  sendCopy(message: Uint8Array, kind: number, charged: number, framed: boolean): void {
+    const isSystem = kind !== frameKind.DATA;
+    if (!this.#isBusy && (isSystem || this.#codec?.passesThrough === true)) {
+      if (framed) this.#output.appendFrame(kind, message);
+      else this.#output.appendCopy(message);
+      return;
+    }
+    const copy = Buffer.from(message);
+    if (!isSystem) this.sendMessage(copy, charged);
+    else {
+      // System messages are never compressed.
+      const run = (): void => {
+        this.#output.appendFrame(kind, copy);
+        this.#settle(charged, charged);
+      };
+      this.#do({ bytes: charged, run });
+    }
+  }
+
   /** Encodes a message for all connections with the same `sharedEncoding`. Throws, or rejects, what the codec does. */
   encodeShared(message: Buffer): Buffer | Promise<Buffer> {
     const pieces: Buffer[] = [];

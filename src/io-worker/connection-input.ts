@@ -25,6 +25,7 @@ import type { EventLane } from './event-lane.js';
 import { EventOutbox, type OutboxOwner } from './event-outbox.js';
 import type { InflationBudget } from './inflation-budget.js';
 import type { RetainedInput } from './lane-trail.js';
+import { PartialFrame } from './partial-frame.js';
 import { Deadline, type TimingWheel } from './timing-wheel.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
@@ -48,6 +49,19 @@ const tailEvent = { END: 1, WIND_DOWN: 2, CLOSE: 4 } as const;
  */
 const batch: Buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
 
+/** The services of the connection: what comes is theirs first. */
+export interface InputServices {
+  readonly takesMessages: boolean;
+  /** Calls of one `decode` follow. */
+  begin(): void;
+  /** True: it is handled, and goes no further. */
+  message(data: Buffer): boolean;
+  /** A service gets system messages of that kind. */
+  takesKind(kind: number): boolean;
+  /** False: none does, any more. */
+  system(kind: number, data: Buffer): boolean;
+}
+
 /** What an input tells its connection. */
 export interface InputOwner {
   /** `count` messages have been received. */
@@ -57,7 +71,7 @@ export interface InputOwner {
   /** Bytes that have been decoded are not taken, or again: read no more. */
   onBlocked(blocked: boolean): void;
   /** Something came that nobody here is interested in. */
-  onIgnored(): void;
+  onIgnored(kind?: number): void;
   /** The lane of that number, if there is one: its thread is about to get answers. */
   answerLane(index: number): EventLane | undefined;
   /** The thread with that lane has asked the peer something. */
@@ -128,6 +142,14 @@ export class ConnectionInput implements OutboxOwner {
   #hasWhole = false;
   /** What the peer has said of its end. */
   #goodbye: Buffer | undefined;
+  #services: InputServices | undefined;
+  /** A long message that is put together for them. */
+  readonly #assembled = new PartialFrame();
+  #assembledTotal = 0;
+  /** A service has the connection in hand. */
+  #isServing = false;
+  /** It has ended the connection: that happens when the codec has returned. */
+  #halt: (() => void) | undefined;
 
   constructor(
     at: { readonly slot: number; readonly generation: number },
@@ -150,6 +172,23 @@ export class ConnectionInput implements OutboxOwner {
     this.#codec = codec;
   }
 
+  /** Nothing is received before. */
+  serveWith(services: InputServices): void {
+    this.#services = services;
+  }
+
+  /** A service ends the connection in the middle of what is decoded: the rest is dropped, then `end` runs. False: it is not so. */
+  halt(end: () => void): boolean {
+    if (!this.#isServing) return false;
+    this.#halt ??= end;
+    return true;
+  }
+
+  /** It is about to end: nothing can be sent any more. */
+  get isHalted(): boolean {
+    return this.#halt !== undefined;
+  }
+
   /** No thread gets its events. */
   get isHeld(): boolean {
     return this.#outboxes.length === 0;
@@ -161,6 +200,7 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   get isOnCrowdedLane(): boolean {
+    if (this.#services !== undefined) return this.#outboxes.some(({ lane }) => lane.isOvercrowded);
     if (this.#outboxes.some(({ lane }) => lane.isCrowded)) return true;
     for (const { lane } of this.#answerBoxes.values()) if (lane.isCrowded) return true;
     return false;
@@ -364,6 +404,14 @@ export class ConnectionInput implements OutboxOwner {
   // ---- the codec's: see CodecChannel and ConnectionChannel ----
 
   message(bytes: Uint8Array, start: number, end: number, kind: number = frameKind.DATA): boolean {
+    if (kind === frameKind.DATA && this.#services?.takesMessages === true) {
+      if (!this.#takes()) return false;
+      if (this.#serve(bytes, start, end)) return true;
+    }
+    return this.#pass(bytes, start, end, kind);
+  }
+
+  #pass(bytes: Uint8Array, start: number, end: number, kind: number): boolean {
     const length = end - start;
     if (length > STREAM_ABOVE_BYTES) return this.#longMessage(bytes, start, end, kind);
     if (this.#batchBytes + FRAME_HEADER_BYTES + length > batch.length) this.#flushBatch();
@@ -386,10 +434,15 @@ export class ConnectionInput implements OutboxOwner {
 
   frames(bytes: Uint8Array, start: number, end: number, count: number): boolean {
     this.#flushBatch();
+    if (this.#services?.takesMessages === true) return this.#serveFrames(bytes, start, end);
     return this.#deliver(eventKind.MESSAGES, count, bytes, start, end);
   }
 
   chunk(bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.#services?.takesMessages === true) {
+      if (!this.#takes()) return false;
+      if (this.#serve(bytes, start, end)) return true;
+    }
     return this.#deliver(eventKind.CHUNK, 1, bytes, start, end);
   }
 
@@ -415,6 +468,15 @@ export class ConnectionInput implements OutboxOwner {
   ): boolean {
     this.#flushBatch();
     if (!this.#takes()) return false;
+    if (kind === frameKind.DATA && this.#services?.takesMessages === true) {
+      this.#assembledTotal = length;
+      return this.#assemble(bytes, start, end);
+    }
+    return this.#passFirst(length, bytes, start, end, kind, isStable);
+  }
+
+  #passFirst(length: number, bytes: Uint8Array, start: number, end: number, kind: number, isStable: boolean): boolean {
+    if (!this.#takes()) return false;
     this.#partLane = isAnswer(kind) ? laneOfRequest(readU32(bytes, start)) : undefined;
     if (this.#partLane !== undefined && !this.#owner.hasAsked(this.#partLane)) {
       this.#partLane = NO_LANE;
@@ -430,6 +492,7 @@ export class ConnectionInput implements OutboxOwner {
 
   part(bytes: Uint8Array, start: number, end: number): boolean {
     if (!this.#takes()) return false;
+    if (this.#assembledTotal > 0) return this.#assemble(bytes, start, end);
     this.#putPart(bytes, start, end, false);
     return true;
   }
@@ -451,8 +514,23 @@ export class ConnectionInput implements OutboxOwner {
     return true;
   }
 
-  ignored(): void {
-    this.#owner.onIgnored();
+  takesKind(kind: number): boolean {
+    return this.#services?.takesKind(kind) === true;
+  }
+
+  /** `bytes[start, end)` is the body of a system message. */
+  system(kind: number, bytes: Uint8Array, start: number, end: number): boolean {
+    this.#flushBatch();
+    if (!this.#takes()) return false;
+    this.#isServing = true;
+    const isTaken = this.#services?.system(kind, viewOf(bytes, start, end)) === true;
+    this.#isServing = false;
+    if (!isTaken) this.ignored(kind);
+    return true;
+  }
+
+  ignored(kind?: number): void {
+    this.#owner.onIgnored(kind);
   }
 
   /** What is left undecoded is dropped. */
@@ -496,8 +574,12 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   #canDeliver(): boolean {
-    if (this.#outboxes.length === 0) return false;
-    for (const outbox of this.#outboxes) if (outbox.isBlocked || outbox.lane.isCrowded) return false;
+    if (this.#outboxes.length === 0 || this.#halt !== undefined) return false;
+    // Services go on while the threads take nothing, until something for them has to wait.
+    const isServed = this.#services !== undefined;
+    for (const { isBlocked, hasInputWaiting, lane } of this.#outboxes) {
+      if (isServed ? hasInputWaiting || lane.isOvercrowded : isBlocked || lane.isCrowded) return false;
+    }
     if (this.#answerBoxes.size === 0) return true;
     for (const box of this.#answerBoxes.values()) if (box.isBlocked || box.lane.isCrowded) return false;
     return true;
@@ -538,12 +620,65 @@ export class ConnectionInput implements OutboxOwner {
     if (messages > 0) this.#hasWhole = true;
   }
 
+  // ---- what services get ----
+
+  /** True: it goes no further. */
+  #serve(bytes: Uint8Array, start: number, end: number): boolean {
+    this.#isServing = true;
+    const isHandled = this.#services?.message(viewOf(bytes, start, end)) === true;
+    this.#isServing = false;
+    const isHalted = this.#halt !== undefined;
+    if (isHandled) this.#owner.onMessages(1);
+    // A codec may give something of its own accord.
+    if (isHalted && !this.#decoding) this.#endHalt();
+    return isHandled || isHalted;
+  }
+
+  /** Whole frames: what no service handles goes on, in runs that are as long as they can be. */
+  #serveFrames(bytes: Uint8Array, start: number, end: number): boolean {
+    if (!this.#takes()) return false;
+    let from = start;
+    let count = 0;
+    for (let at = start; at < end && this.#halt === undefined; ) {
+      const next = frameEnd(bytes, at);
+      const isData = bytes[at + frameOffset.KIND] === frameKind.DATA;
+      if (isData && this.#serve(bytes, at + FRAME_HEADER_BYTES, next)) {
+        if (count > 0) this.#put(eventKind.MESSAGES, count, bytes, from, at);
+        count = 0;
+        from = next;
+      } else count++;
+      at = next;
+    }
+    if (count > 0) this.#put(eventKind.MESSAGES, count, bytes, from, end);
+    return true;
+  }
+
+  /** More of a long message: when it is whole, the services get it, then perhaps the threads. */
+  #assemble(bytes: Uint8Array, start: number, end: number): boolean {
+    this.#assembled.append(bytes, start, end, this.#assembledTotal);
+    if (this.#assembled.length < this.#assembledTotal) return true;
+    const whole = this.#assembled.bytes;
+    this.#assembled.clear();
+    this.#assembledTotal = 0;
+    return this.#serve(whole, 0, whole.length) || this.#pass(whole, 0, whole.length, frameKind.DATA);
+  }
+
+  /** The codec has returned. */
+  #endHalt(): void {
+    const end = this.#halt;
+    if (end === undefined) return;
+    this.#halt = undefined;
+    this.#drop();
+    end();
+  }
+
   /** Hands on a message that is whole and needs more than one record. What does not fit the ring waits, uncopied. */
   #longMessage(bytes: Uint8Array, start: number, end: number, kind: number): boolean {
     let at = start + STREAM_ABOVE_BYTES;
     // Of the codec's own it stays as it is; what was read is overwritten by the next read.
     const isStable = bytes.buffer !== this.#reading;
-    if (!this.partFirst(end - start, bytes, start, at, kind, isStable)) return false;
+    this.#flushBatch();
+    if (!this.#passFirst(end - start, bytes, start, at, kind, isStable)) return false;
     for (; at < end; at += STREAM_ABOVE_BYTES) {
       this.#putPart(bytes, at, Math.min(end, at + STREAM_ABOVE_BYTES), isStable);
     }
@@ -642,8 +777,17 @@ export class ConnectionInput implements OutboxOwner {
     }
   }
 
-  /** Whatever a peer sends, and whatever defect it may uncover, ends this connection at worst. */
   #decode(bytes: Uint8Array, length: number): number {
+    if (this.#services === undefined) return this.#tryDecode(bytes, length);
+    this.#services.begin();
+    const decoded = this.#tryDecode(bytes, length);
+    if (this.#halt === undefined) return decoded;
+    this.#endHalt();
+    return length;
+  }
+
+  /** Whatever a peer sends, and whatever defect it may uncover, ends this connection at worst. */
+  #tryDecode(bytes: Uint8Array, length: number): number {
     const codec = this.#codec;
     if (codec === undefined) return length;
     this.#decoding = true;
@@ -651,7 +795,7 @@ export class ConnectionInput implements OutboxOwner {
     try {
       const decoded = codec.decode(bytes, 0, length);
       this.#flushBatch();
-      if (this.#failed) return length;
+      if (this.#failed || this.#halt !== undefined) return length;
       if (!(decoded >= 0 && decoded <= length)) throw new Error(`decode() returned ${String(decoded)}`);
       if (decoded < length && !this.#isWaiting && this.#canDeliver()) {
         throw new Error('decode() returned before the end, though every message was taken and isWaiting is not true');
@@ -740,6 +884,10 @@ export class ConnectionInput implements OutboxOwner {
     this.#unfinished = [];
     this.#drop();
   }
+}
+
+function viewOf(bytes: Uint8Array, start: number, end: number): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
 }
 
 function frameEnd(payload: Uint8Array, start: number): number {

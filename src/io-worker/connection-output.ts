@@ -86,6 +86,19 @@ export class ConnectionOutput {
     this.#owner.onOutput();
   }
 
+  /** Appends a copy of the bytes. */
+  appendCopy(bytes: Uint8Array): void {
+    this.#buffer.appendCopy(bytes);
+    this.#appended += bytes.length;
+    this.#owner.onOutput();
+  }
+
+  /** Appends a frame with a copy of the body. */
+  appendFrame(kind: number, body: Uint8Array): void {
+    this.#appended += this.#buffer.appendFrame(kind, body);
+    this.#owner.onOutput();
+  }
+
   /** Appends a message that has been gathered elsewhere. */
   appendAll(gathered: OutputBuffer): void {
     this.#appended += gathered.bytes;

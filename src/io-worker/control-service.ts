@@ -16,13 +16,16 @@ import { NOTHING_DRAINED, sumDrained } from '../shared/drain-report.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
 import { Acceptor } from './acceptor.js';
+import type { ClientServices, ClientServicesHold } from './client-services.js';
 import type { Codec } from './codec.js';
 import { Connector } from './connector.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import { loadCodec } from './load-codec.js';
+import { loadServices } from './load-services.js';
 import { Origin } from './origin.js';
 import { Reconnector } from './reconnector.js';
+import { Services } from './services.js';
 import type { TlsClientContexts } from './tls-client-contexts.js';
 
 /** What all threads' calls have in common. */
@@ -35,6 +38,7 @@ export interface IoWorkerParts {
   readonly clientContexts: TlsClientContexts;
   /** Servers from before this io worker that were closed: a thread that has not heard of it must not have them listen again. */
   readonly closedServers: Set<number>;
+  readonly clientServices: ClientServices;
   /** Servers with lower numbers are from before. */
   readonly firstFreshServer: number;
   /** Until then (performance.now) servers may be missing that threads are about to restore. */
@@ -82,6 +86,8 @@ export class ControlService implements IoWorkerControl {
     return settle(async () => {
       const lane = this.#openLane();
       const codec = await loadCodec(request.connection.codec, this.#loop.wheel);
+      const { services: wanted } = request.connection;
+      const services = wanted.length === 0 ? [] : await loadServices(wanted, request.connection.codec.type);
       // Behind all waiting: from here on nobody comes in between.
       const known = this.#loop.origins.get(request.server);
       if (lane.isRetired) throw threadHasLeft();
@@ -93,6 +99,10 @@ export class ControlService implements IoWorkerControl {
         return known.acceptor.listen(request);
       }
       const origin = Origin.server(request, codec, this.#loop);
+      if (services.length > 0) {
+        origin.services = new Services(services, this.#loop);
+        origin.services.belongTo(origin);
+      }
       const acceptor = new Acceptor(this.#loop, origin, request, this.#parts.reuseReadBuffer);
       origin.inform(lane);
       if (seniority !== undefined) origin.subscribe(lane, seniority);
@@ -104,6 +114,7 @@ export class ControlService implements IoWorkerControl {
       } catch (error) {
         // Two may have waited for it.
         if (this.#loop.origins.get(request.server) === origin) this.#loop.origins.delete(request.server);
+        await origin.services?.stop();
         throw error;
       }
     });
@@ -155,6 +166,7 @@ export class ControlService implements IoWorkerControl {
       const report = await origin.windDown(reason, drainMs);
       // A client's may get further connections from attempts that were under way.
       if (!origin.isServer) return report;
+      await origin.services?.stop();
       origin.isEnded = true;
       if (origin.isUnused) this.#loop.origins.delete(id);
       origin.announceEnd();
@@ -165,18 +177,22 @@ export class ControlService implements IoWorkerControl {
   connect(request: ConnectRequest): ControlResult<ConnectionId> {
     return settle(async () => {
       const lane = this.#openLane();
+      const services = this.#parts.clientServices.hold(request);
       const { reuseReadBuffer, clientContexts, reconnectors } = this.#parts;
-      const codec = loadCodec(request.connection.codec, this.#loop.wheel);
-      const originOf = (loaded: Codec): Origin => this.#clientOrigin(request, loaded);
+      const loading = loadCodec(request.connection.codec, this.#loop.wheel);
+      const codec = services === undefined ? loading : services.started.then(() => loading);
+      const originOf = (loaded: Codec): Origin => this.#clientOrigin(request, loaded, services);
       const parts = { reuseReadBuffer, clientContexts, codec, originOf };
       const reconnector = new Reconnector(
         this.#loop,
         request,
         lane,
+        codec,
         (target, isAgain) => new Connector(this.#loop, request, { target, isAgain }, parts),
         () => {
           reconnectors.delete(request.attempt);
           this.#attempts.delete(reconnector);
+          services?.release();
         },
       );
       reconnectors.set(request.attempt, reconnector);
@@ -208,7 +224,9 @@ export class ControlService implements IoWorkerControl {
       const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
       for (const reconnector of [...this.#parts.reconnectors.values()]) reconnector.abort(closed);
       const origins = [...this.#loop.origins.values()];
-      return sumDrained(await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs))));
+      const drained = await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
+      await Promise.all(origins.map((origin) => origin.services?.stop()));
+      return sumDrained(drained);
     });
   }
 
@@ -241,11 +259,14 @@ export class ControlService implements IoWorkerControl {
     }
   }
 
-  #clientOrigin(request: ConnectRequest, codec: Codec): Origin {
+  #clientOrigin(request: ConnectRequest, codec: Codec, services: ClientServicesHold | undefined): Origin {
     const { client: id, connection } = request;
     const known = this.#loop.origins.get(id);
     if (known !== undefined) return known;
     const origin = Origin.client(id, connection, codec, this.#openLane(), this.#loop);
+    origin.clientServices = services;
+    origin.services = services?.services;
+    origin.services?.belongTo(origin);
     this.#loop.origins.set(id, origin);
     return origin;
   }

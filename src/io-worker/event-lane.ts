@@ -19,6 +19,10 @@ import { type KeptInput, LaneTrail } from './lane-trail.js';
 const MAX_BLOCKED = 128;
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
+/** The same for connections with services, which are read on until something of theirs has to wait for the ring: then for each of them. */
+const MAX_SERVED_BLOCKED = 256;
+const MAX_SERVED_WAITING_BYTES = 16 * 1024 * 1024;
+
 /** A long message is not read on while so much waits in the ring. */
 const MAX_PART_BYTES = 128 * 1024;
 
@@ -76,6 +80,9 @@ export class EventLane {
   readonly #blocked = new Set<BlockedSource>();
   /** Bytes that wait with them. */
   #waitingBytes = 0;
+  /** How many wait with something that peers have sent. */
+  #inputsWaiting = 0;
+  #overcrowded = false;
   #retrying = false;
   #crowded = false;
   #retired = false;
@@ -116,6 +123,11 @@ export class EventLane {
   /** New connections start paused. */
   get isCrowded(): boolean {
     return this.#crowded;
+  }
+
+  /** So much waits that connections with services pause, too. */
+  get isOvercrowded(): boolean {
+    return this.#overcrowded;
   }
 
   /** Connections whose events the thread gets, from all io workers. */
@@ -181,14 +193,24 @@ export class EventLane {
     this.#blocked.add(source);
     // Calls and timers put events into rings, too, while the loop sleeps: it must look for room.
     this.onBlocked();
+    this.#checkOvercrowded();
     if (this.#crowded || (this.#blocked.size < MAX_BLOCKED && this.#waitingBytes < MAX_WAITING_BYTES)) return;
     this.#crowded = true;
     this.onCrowded();
   }
 
-  /** So many bytes more, or less, wait with those that are blocked. */
-  countWaiting(bytes: number): void {
+  /** So many bytes more, or less, wait with those that are blocked; and so many of them with something that a peer has sent. */
+  countWaiting(bytes: number, inputs = 0): void {
     this.#waitingBytes += bytes;
+    this.#inputsWaiting += inputs;
+  }
+
+  #checkOvercrowded(): void {
+    if (this.#overcrowded) return;
+    if (this.#inputsWaiting < MAX_SERVED_BLOCKED && this.#waitingBytes < MAX_SERVED_WAITING_BYTES) return;
+    this.#overcrowded = true;
+    this.#crowded = true;
+    this.onCrowded();
   }
 
   unblock(source: BlockedSource): void {
@@ -207,6 +229,7 @@ export class EventLane {
     if (this.#blocked.size > 0) return true;
     this.#events.spaceFound();
     if (this.#crowded) {
+      this.#overcrowded = false;
       this.#crowded = false;
       this.onCrowded();
     }

@@ -19,6 +19,8 @@ export interface OutboxOwner {
   onUnblocked(): void;
 }
 
+const ANSWERS: ReadonlySet<number> = new Set([eventKind.ANSWERS, eventKind.ANSWER_FIRST, eventKind.ANSWER_PART]);
+
 const NOBODY: OutboxOwner = { messagesDone: () => 0, onUnblocked: () => undefined };
 
 /**
@@ -34,6 +36,8 @@ export class EventOutbox implements BlockedSource, InputKeeper {
   #owner: OutboxOwner;
   readonly #keeps: boolean;
   #pending: Pending[] = [];
+  /** How many of them a peer has sent. */
+  #inputWaiting = 0;
   #kept: RetainedInput[] = [];
   #closed = false;
   /** The rest of a message whose beginning this thread did not get. */
@@ -64,9 +68,14 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     return this.#pending.length > 0;
   }
 
+  /** Input waits, or an answer: something that peers send. */
+  get hasInputWaiting(): boolean {
+    return this.#inputWaiting > 0;
+  }
+
   event(kind: number, payload: Buffer): void {
     if (!this.isBlocked && this.lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length)) return;
-    this.#wait({ kind, payload, isInput: false, upTo: 0, isSuspect: false });
+    this.#wait({ kind, payload, isInput: false, upTo: 0, isSuspect: false }, false);
   }
 
   /**
@@ -111,7 +120,10 @@ export class EventOutbox implements BlockedSource, InputKeeper {
       if (!this.lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length, kept)) break;
       count++;
     }
-    for (const { payload } of this.#pending.splice(0, count)) this.lane.countWaiting(-payload.length);
+    for (const { payload, isInput, kind } of this.#pending.splice(0, count)) {
+      this.lane.countWaiting(-payload.length);
+      if (isInput || ANSWERS.has(kind)) this.#countInput(-1);
+    }
     if (this.#pending.length > 0) return false;
     this.#owner.onUnblocked();
     // It may have had more to say, and have filled the ring again.
@@ -149,6 +161,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     this.#owner = NOBODY;
     this.#kept = [];
     for (const { payload } of this.#pending) this.lane.countWaiting(-payload.length);
+    this.#countInput(-this.#inputWaiting);
     this.#pending = [];
     this.lane.unblock(this);
     return unfinished;
@@ -169,8 +182,15 @@ export class EventOutbox implements BlockedSource, InputKeeper {
       : lane.offerPart(kind, this.#slot, this.#generation, part, bytes, start, end, kept);
   }
 
-  #wait(pending: Pending): void {
+  #countInput(by: number): void {
+    const before = this.#inputWaiting;
+    this.#inputWaiting = before + by;
+    if ((before === 0) !== (this.#inputWaiting === 0)) this.lane.countWaiting(0, before === 0 ? 1 : -1);
+  }
+
+  #wait(pending: Pending, isPeers = true): void {
     this.#pending.push(pending);
+    if (isPeers) this.#countInput(1);
     this.lane.countWaiting(pending.payload.length);
     this.lane.block(this);
   }

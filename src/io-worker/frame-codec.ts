@@ -99,7 +99,8 @@ export type FrameChannel = Pick<
   | 'resume'
   | 'writeOwn'
   | 'inflationBudget'
->;
+> &
+  Partial<Pick<ConnectionChannel, 'takesKind' | 'system'>>;
 
 /**
  * One connection with codec 'frame'.
@@ -281,11 +282,11 @@ export class FrameConnection implements ConnectionCodec {
       if (!this.#sink.partFirst(total - FRAME_HEADER_BYTES, bytes, body, until, kind)) return start;
       return this.#begin(state.STREAM, total, start, until);
     }
-    if (isMessage(kind) || isControl(kind)) {
+    if (isMessage(kind) || isControl(kind) || this.#sink.takesKind?.(kind) === true) {
       if (available < total) return this.#keep(bytes, start, end);
       return this.#deliver(bytes, start, start + total) ? start + total : start;
     }
-    this.#sink.ignored();
+    this.#sink.ignored(kind);
     return this.#begin(state.SKIP, total, start, Math.min(end, start + total));
   }
 
@@ -304,6 +305,7 @@ export class FrameConnection implements ConnectionCodec {
       return this.#sink.answers(bytes, start, end, laneOfRequest(readU32(bytes, body)));
     }
     this.hasReceivedFrame = true;
+    if (kind >= FIRST_USER_KIND) return this.#sink.system?.(kind, bytes, body, end) !== false;
     switch (kind) {
       case frameKind.PING:
         if (this.#sink.answersPings) this.#answerPing(bytes.slice(body, end));
@@ -484,8 +486,8 @@ export class FrameConnection implements ConnectionCodec {
       this.#deliverBegun();
       return until;
     }
-    if (!isMessage(kind) && !isControl(kind)) {
-      this.#sink.ignored();
+    if (!isMessage(kind) && !isControl(kind) && this.#sink.takesKind?.(kind) !== true) {
+      this.#sink.ignored(kind);
       const start = position - this.#partial.length;
       this.#partial.clear();
       return this.#begin(state.SKIP, total, start, Math.min(end, start + total));

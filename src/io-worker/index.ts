@@ -5,6 +5,7 @@ import { IO_WORKER_READY, type IoWorkerData, isLaneRequest } from '../shared/con
 import { SleepWord } from '../shared/doorbell.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
+import { ClientServices } from './client-services.js';
 import type { IoWorkerParts } from './control-service.js';
 import { EventLoop } from './event-loop.js';
 import { Lanes } from './lanes.js';
@@ -33,6 +34,7 @@ const parts: IoWorkerParts = {
   reconnectors: new Map(),
   clientContexts: new TlsClientContexts(),
   closedServers: new Set(),
+  clientServices: new ClientServices(loop),
 };
 const lanes = new Lanes(parts, sizes);
 

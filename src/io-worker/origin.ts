@@ -5,9 +5,11 @@ import { boardCounter, type StatusBoard } from '../shared/status-board.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
 import type { Acceptor } from './acceptor.js';
 import { Audience } from './audience.js';
+import type { ClientServicesHold } from './client-services.js';
 import type { Codec } from './codec.js';
 import { encodingKey } from './encoding-key.js';
 import type { EventLane } from './event-lane.js';
+import type { Services } from './services.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TimingWheel } from './timing-wheel.js';
 
@@ -28,6 +30,10 @@ export class Origin {
   /** Origins with the same one encode alike. */
   readonly encodingKey: string;
   readonly connections: Set<TcpConnection> = new Set();
+  /** What the user has on the io worker; undefined if there are none. */
+  services: Services | undefined;
+  /** A client's, which end with its last connection. */
+  clientServices: ClientServicesHold | undefined;
   /** What a server listens with. */
   request: ListenRequest | undefined;
   acceptor: Acceptor | undefined;
@@ -84,6 +90,11 @@ export class Origin {
   /** Nothing refers to it: a client that has no connections, or a server that has ended and whose last connection is over. */
   get isUnused(): boolean {
     return (!this.isServer || this.isEnded) && this.connections.size === 0;
+  }
+
+  /** The threads that know it. */
+  get informed(): Iterable<EventLane> {
+    return this.isServer ? this.#interested : this.audience.lanes;
   }
 
   inform(lane: EventLane): void {

@@ -1,3 +1,4 @@
+import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES, frameOffset } from '../shared/frame-format.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import type { Chunk, ChunkPool } from './chunk-pool.js';
 
@@ -31,6 +32,42 @@ export class OutputBuffer {
       chunk.end += piece;
       done += piece;
     }
+  }
+
+  /** Copies the bytes. */
+  appendCopy(bytes: Uint8Array): void {
+    this.bytes += bytes.length;
+    let done = 0;
+    while (done < bytes.length) {
+      const chunk = this.#tail(this.#sizeFor(bytes.length - done), done);
+      const piece = Math.min(bytes.length - done, chunk.buffer.length - chunk.end);
+      chunk.buffer.set(piece === bytes.length ? bytes : bytes.subarray(done, done + piece), chunk.end);
+      chunk.end += piece;
+      done += piece;
+    }
+  }
+
+  /** Makes a frame of a copy of the body. Returns how long the frame is. */
+  appendFrame(kind: number, body: Uint8Array): number {
+    const length = FRAME_HEADER_BYTES + body.length;
+    let chunk = this.#tail(this.#sizeFor(length), 0);
+    if (chunk.buffer.length - chunk.end < FRAME_HEADER_BYTES) {
+      chunk = this.#pool.acquire(this.#sizeFor(length), 0);
+      this.#chunks.push(chunk);
+    }
+    const { buffer, end } = chunk;
+    writeU32(buffer, end, length - FRAME_LENGTH_BYTES);
+    buffer[end + frameOffset.KIND] = kind;
+    buffer[end + frameOffset.FLAGS] = 0;
+    chunk.end += FRAME_HEADER_BYTES;
+    this.bytes += FRAME_HEADER_BYTES;
+    this.appendCopy(body);
+    return length;
+  }
+
+  /** Short messages are seldom alone: chunks grow with what has gathered. */
+  #sizeFor(bytes: number): number {
+    return Math.max(bytes, 2 * this.bytes);
   }
 
   /** Takes bytes that are this buffer's from now on: they are not copied. @param own see Chunk */
@@ -117,4 +154,11 @@ export class OutputBuffer {
     this.#chunks.push(chunk);
     return chunk;
   }
+}
+
+function writeU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
 }

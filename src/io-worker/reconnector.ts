@@ -40,6 +40,7 @@ export class Reconnector {
   readonly #lane: EventLane;
   readonly #dialTo: (target: Target, isAgain: boolean) => Dial;
   readonly #onOver: () => void;
+  readonly #ready: Promise<unknown>;
   readonly #settings: ReconnectSettings | undefined;
   readonly #backoff: Backoff | undefined;
   /** The address that the next round begins with. */
@@ -56,6 +57,7 @@ export class Reconnector {
     | undefined;
 
   /**
+   * @param ready what the attempts need has been loaded
    * @param dialTo makes an attempt; `isAgain`: it is to replace a connection that was lost
    * @param onOver called when there will be no attempts any more
    */
@@ -63,6 +65,7 @@ export class Reconnector {
     loop: EventLoop,
     request: ConnectRequest,
     lane: EventLane,
+    ready: Promise<unknown>,
     dialTo: (target: Target, isAgain: boolean) => Dial,
     onOver: () => void,
   ) {
@@ -71,6 +74,7 @@ export class Reconnector {
     this.#lane = lane;
     this.#dialTo = dialTo;
     this.#onOver = onOver;
+    this.#ready = ready;
     this.#settings = request.reconnect;
     this.#backoff = request.reconnect === undefined ? undefined : new Backoff(request.reconnect);
     // One that an io worker before this one had, and that was lost with it.
@@ -81,16 +85,29 @@ export class Reconnector {
   connect(): Promise<TcpConnection> {
     return new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
-      // Others have lost theirs with the same io worker.
-      if (this.#request.isAgain) this.#wait({});
-      else void this.#round();
+      this.#ready.then(
+        () => this.#begin(),
+        (error) => {
+          // Trying again would not make it any better.
+          reject(error);
+          this.#finish();
+        },
+      );
     });
+  }
+
+  #begin(): void {
+    if (this.#over !== undefined) return;
+    // Others have lost theirs with the same io worker.
+    if (this.#request.isAgain) this.#wait({});
+    else void this.#round();
   }
 
   /** No more attempts. A connection that is there stays. */
   abort(error: ReactorError): void {
     this.#finish(error);
-    this.#dial?.abort(error);
+    if (this.#dial === undefined) this.#settle?.reject(error);
+    else this.#dial.abort(error);
   }
 
   async #round(): Promise<void> {
@@ -204,7 +221,6 @@ export class Reconnector {
     if (this.#over !== undefined) return;
     this.#over = error ?? new ReactorError('ERR_REACTOR_CLOSED', 'The connection is not wanted any more');
     this.#retry?.cancel();
-    if (this.#retry !== undefined) this.#settle?.reject(this.#over);
     this.#retry = undefined;
     this.#onOver();
   }

@@ -3,6 +3,7 @@ import { connectionId } from '../shared/connection-id.js';
 import { framing, slotState } from '../shared/connection-table.js';
 import type { ConnectionDetails } from '../shared/control-protocol.js';
 import { type ConnectionAddresses, encodeClose, eventKind } from '../shared/event-record.js';
+import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import type { StallAction } from '../shared/heartbeat-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
@@ -15,6 +16,7 @@ import { ConnectionEncoder, type EncoderOwner } from './connection-encoder.js';
 import { ConnectionInput, type InputOwner } from './connection-input.js';
 import { ConnectionLimits, type LimitedConnection, overLimit } from './connection-limits.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
+import { ConnectionServices, checkServiceMessage, type ServedConnection } from './connection-services.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import { Heartbeat, type HeartbeatOwner } from './heartbeat.js';
@@ -53,6 +55,8 @@ const pauseReason = {
   STALLED: 16,
   /** It has brought more than `maxReceiveBytesPerSecond`. */
   THROTTLED: 32,
+  /** Services answer it more than it reads. */
+  OUTPUT: 16,
 } as const;
 
 /** Both are no reason to look into, and have counters or limits of their own. */
@@ -85,7 +89,8 @@ export class TcpConnection
     ChannelOwner,
     LimitedConnection,
     PaceOwner,
-    HeartbeatOwner
+    HeartbeatOwner,
+    ServedConnection
 {
   readonly slot: number;
   readonly generation: number;
@@ -96,6 +101,7 @@ export class TcpConnection
   readonly #socket: SocketStream;
   readonly #output: ConnectionOutput;
   readonly #encoder: ConnectionEncoder;
+  services: ConnectionServices | undefined;
 
   /** Set while the connection is in the event loop's list of those to flush. */
   dirty = false;
@@ -211,6 +217,7 @@ export class TcpConnection
     this.#loop.board.count(boardCounter.OPEN);
     this.#startCodec();
     this.#startHeartbeat();
+    this.#startServices();
     this.#place();
     this.updateLanePause();
   }
@@ -237,6 +244,16 @@ export class TcpConnection
   #stopHeartbeat(): void {
     this.#heartbeat?.stop();
     this.#heartbeat = undefined;
+  }
+
+  #startServices(): void {
+    const { services } = this.origin;
+    if (services === undefined) return;
+    this.origin.clientServices?.retain();
+    const own = new ConnectionServices(services, this);
+    this.services = own;
+    this.input.serveWith(own);
+    own.opened();
   }
 
   /** Finds threads that get its events. Without one, and with nobody to wait for, it ends. */
@@ -551,8 +568,11 @@ export class TcpConnection
     return lane;
   }
 
-  onIgnored(): void {
+  onIgnored(kind?: number): void {
     this.#loop.board.count(boardCounter.IGNORED_FRAMES);
+    const { log } = this.#loop;
+    if (kind === undefined || !log.isEnabled('info')) return;
+    log.write('info', { connectionId: this.id, kind }, 'A system message that no service gets was ignored');
   }
 
   onBadInput(reason: CloseReason, error: ReactorError): void {
@@ -567,6 +587,7 @@ export class TcpConnection
     if (this.#isOver) return;
     this.origin.audience.forget(this);
     this.origin.connections.delete(this);
+    if (this.services !== undefined) this.origin.clientServices?.release();
     if (this.origin.isUnused) this.#loop.origins.delete(this.origin.id);
     this.#loop.slots.free(this.slot);
     this.#loop.forget(this);
@@ -584,6 +605,42 @@ export class TcpConnection
 
   #codecFailed(cause: unknown): void {
     this.#close('protocol-error', codecFailed(cause));
+  }
+
+  // ---- the services' ----
+
+  get state(): 'open' | 'closing' | 'closed' {
+    if (this.#closed || this.input.isHalted) return 'closed';
+    return this.#finishing ? 'closing' : 'open';
+  }
+
+  get bufferedAmount(): number {
+    return this.#loop.table.buffered(this.slot);
+  }
+
+  sendFromService(call: string, message: Uint8Array, kind: number): boolean {
+    const { settings, codec } = this.origin;
+    const { type } = settings.codec;
+    checkServiceMessage(call, message.length, kind, type, codec);
+    if (this.state !== 'open') return false;
+    const { table } = this.#loop;
+    const framed = type !== 'raw';
+    const bytes = message.length + (framed ? FRAME_HEADER_BYTES : 0);
+    const before = table.charge(this.slot, bytes);
+    if (before > 0 && before + bytes > settings.overflowLimit) {
+      table.uncharge(this.slot, bytes);
+      if (settings.dropOnOverflow) table.noteDropped(this.slot);
+      else this.#close('backpressure', undefined);
+      return false;
+    }
+    this.#encoder.sendCopy(message, kind, bytes, framed);
+    if (before + bytes <= settings.highWaterMark) return true;
+    this.#setPause(pauseReason.OUTPUT, true);
+    return false;
+  }
+
+  serviceFailed(error: ReactorError): void {
+    this.#close('service-failed', error);
   }
 
   // ---- the output's ----
@@ -702,6 +759,7 @@ export class TcpConnection
     const { table } = this.#loop;
     // First the subtraction, then the look for waiters: ConnectionTable.awaitDrain does the opposite.
     if (table.uncharge(this.slot, bytes) > table.lowWater(this.slot)) return;
+    if ((this.#pauses & pauseReason.OUTPUT) !== 0) this.#setPause(pauseReason.OUTPUT, false);
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) {
       lane.notices.send(eventKind.DRAIN, this.slot, this.generation, NOTHING);
     }
@@ -761,7 +819,7 @@ export class TcpConnection
   }
 
   #close(reason: CloseReason, error: Error | undefined): void {
-    if (this.#closed) return;
+    if (this.#closed || this.input.halt(() => this.#close(reason, error))) return;
     this.#closed = true;
     this.#loop.groups.drop(this);
     this.#clear(this.#shutdownDeadline);
@@ -791,6 +849,7 @@ export class TcpConnection
       this.#watchers.delete(lane);
       if (!this.input.isOn(lane)) this.#tellOfClose(lane);
     }
+    this.services?.closed(reason);
     this.input.closed(this.#closePayload, UNCUT_REASONS.has(reason));
     for (const listener of this.#whenClosed) listener(reason, error);
   }

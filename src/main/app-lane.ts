@@ -38,6 +38,7 @@ export interface LaneListener {
   onTlsEvent(kind: number, id: number, payload: Buffer): void;
   /** A timer of this thread has ticked; it is the event of that number. */
   onTimer(slot: number, generation: number, number: number): void;
+  onServiceReport(payload: Buffer): void;
   /** Before and after events are handled: how far the ring has been given back. */
   onProgress(position: number): void;
 }
@@ -230,6 +231,9 @@ export class AppLane {
         break;
       case eventKind.TIMER:
         this.#listener.onTimer(slot, generation, readU32(this.#view(), 0));
+        break;
+      case eventKind.SERVICE_REPORT:
+        this.#listener.onServiceReport(this.#copy());
         break;
       default: {
         const connection = this.#listener.connectionAt(slot, generation);

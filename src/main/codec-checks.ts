@@ -23,13 +23,13 @@ const delimiter: Check = (value) => {
   return length >= 1 && length <= MAX_DELIMITER_BYTES ? undefined : 'a string or a Uint8Array of 1 to 16 bytes';
 };
 
-const moduleUrl: Check = (value) => {
+export const moduleUrl: Check = (value) => {
   if (value instanceof URL) return undefined;
   const allowed = 'a URL, such as new URL("./my-codec.js", import.meta.url)';
   return typeof value === 'string' && URL.canParse(value) ? undefined : allowed;
 };
 
-const posted: Check = (value) => {
+export const posted: Check = (value) => {
   try {
     structuredClone(value);
     return undefined;

@@ -26,6 +26,7 @@ import { fromErrorData, type ReactorError } from '../shared/reactor-error.js';
 import type { ReconnectNews } from '../shared/reconnect-settings.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { RingProducer } from '../shared/ring-producer.js';
+import { decodeServiceReport } from '../shared/service-report.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
 import { timerId } from '../shared/timer-record.js';
@@ -337,6 +338,11 @@ export class IoLink implements LaneListener {
     // Before the clock is read: the io worker relies on it (lane-timers.ts).
     this.#owner.threadWords.store(threadWord.TIMERS_TAKEN, number);
     this.#owner.onTimer(timerId(slot, generation));
+  }
+
+  onServiceReport(payload: Buffer): void {
+    const { origin, report } = decodeServiceReport(payload);
+    this.#owner.hostOf(origin)?.onServiceReport(report);
   }
 
   onProgress(position: number): void {

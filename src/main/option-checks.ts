@@ -38,6 +38,7 @@ import type {
   WaitOptions,
 } from './options.js';
 import { reconnect } from './reconnect-options.js';
+import { services } from './service-options.js';
 import { unixPath } from './unix-path.js';
 
 const MIB = 1024 * 1024;
@@ -75,6 +76,7 @@ const connection: Checks<ConnectionOptions> = {
   overflow: oneOf('close', 'drop'),
   limits: nested(limits),
   heartbeat,
+  services,
   shutdownTimeoutMs: integer(1, DAY_MS),
   allowHalfOpen: flag,
 };

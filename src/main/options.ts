@@ -4,6 +4,7 @@ import type { AcceptLimitSettings, ConnectionLimitSettings } from '../shared/lim
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
 import { type HeartbeatOptions, heartbeatSettings } from './heartbeat-options.js';
 import type { ReconnectOptions } from './reconnect-options.js';
+import { type ServiceOption, serviceSettings } from './service-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
 
@@ -34,6 +35,8 @@ export interface ConnectionOptions {
    */
   overflow?: 'close' | 'drop';
   limits?: LimitOptions;
+  /** Code of yours that runs on the io worker; docs/services.md. In this order they get messages. Up to 16. Default none. */
+  services?: readonly ServiceOption[];
   /**
    * Each side notices when the other one is gone, and when its application hangs. True: with its defaults. Codec 'frame' only.
    * Default false; peers' pings are answered all the same.
@@ -275,6 +278,7 @@ export function connectionSettings(options: ConnectionOptions): ConnectionSettin
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? DEFAULT_SHUTDOWN_TIMEOUT_MS,
     limits: connectionLimits(options.limits ?? {}),
     heartbeat: heartbeatSettings(options.heartbeat),
+    services: serviceSettings(options.services),
   };
 }
 

@@ -30,6 +30,9 @@ export interface ReactorStats {
   readonly stalls: number;
   /** Frames of kinds that are allowed and that nobody here is interested in. */
   readonly ignoredFrames: number;
+  /** How often services have thrown, and how often they have held an io worker up for longer than their `slowMs`. */
+  readonly serviceFailures: number;
+  readonly slowServiceCalls: number;
   /** How often a socket was not read for a while, because the application or its event ring did not take more. */
   readonly readPauses: number;
   /** Turns of the io workers' loops; it stands still while nothing happens. */
@@ -67,6 +70,8 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     pingLateness: pingLatenessOf(links),
     stalls: sum(boardCounter.STALLS),
     ignoredFrames: sum(boardCounter.IGNORED_FRAMES),
+    serviceFailures: sum(boardCounter.SERVICE_FAILURES),
+    slowServiceCalls: sum(boardCounter.SLOW_SERVICE_CALLS),
     readPauses: sum(boardCounter.READ_PAUSES),
     turns: sum(boardCounter.TURNS),
     broadcastEncodings: sum(boardCounter.BROADCAST_ENCODINGS),

@@ -4,10 +4,12 @@ import type { CloseReason } from '../shared/close-reason.js';
 import type { TlsFailedEvent, TlsPeer } from '../shared/event-record.js';
 import { fromErrorData } from '../shared/reactor-error.js';
 import type { ReconnectNews } from '../shared/reconnect-settings.js';
+import type { ServiceReport } from '../shared/service-report.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
 import type { CloseOptions } from './options.js';
 import type { Reply } from './reply.js';
+import { failureOf, type ServiceFailure, type SlowServiceCall, slowCallOf } from './service-events.js';
 import { surfaceErrors } from './surface.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { Waiters } from './waiters.js';
@@ -47,6 +49,10 @@ export interface HostEvents {
    * event ring is full is not told.
    */
   tlsClientError: [error: Error, peer: TlsPeer];
+  /** A service of its threw, or a promise of the service's was rejected. */
+  serviceError: [failure: ServiceFailure];
+  /** A service of its held the io worker up. Told of once a second, for each service. */
+  slowService: [call: SlowServiceCall];
   /** Of a server: it is closed, whichever thread has closed it. */
   close: [];
 }
@@ -134,6 +140,12 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** @internal */
   onTlsFailed({ error, peer }: TlsFailedEvent): void {
     this.emit('tlsClientError', fromErrorData(error), peer);
+  }
+
+  /** @internal */
+  onServiceReport(report: ServiceReport): void {
+    if (report.type === 'error') this.emit('serviceError', failureOf(report));
+    else this.emit('slowService', slowCallOf(report));
   }
 
   /** @internal See TcpServer. */

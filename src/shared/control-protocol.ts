@@ -8,6 +8,7 @@ import type { LaneMemory, LaneSizes } from './lane.js';
 import type { AcceptLimitSettings, ConnectionLimitSettings } from './limit-settings.js';
 import type { ErrorData } from './reactor-error.js';
 import type { ReconnectSettings, Target } from './reconnect-settings.js';
+import type { ServiceSettings } from './service-settings.js';
 import type { TlsClientSettings, TlsInfo, TlsServerSettings } from './tls-settings.js';
 
 /**
@@ -65,6 +66,7 @@ export interface ConnectionSettings {
   readonly limits: ConnectionLimitSettings;
   /** Undefined: none. */
   readonly heartbeat: HeartbeatSettings | undefined;
+  readonly services: readonly ServiceSettings[];
 }
 
 /** What has become of the connections that were open when something was closed. */

@@ -28,6 +28,7 @@ import { type ErrorData, toErrorData } from './reactor-error.js';
  *  RECONNECTING   ReconnectNews as JSON: a client is about to connect again, or gives up
  *  PROBE          nothing: whether the thread takes it says whether it is alive
  *  TIMER          a timer of this thread has ticked: timer-record.ts
+ *  SERVICE_REPORT a service threw or was slow: service-report.ts; slot and generation mean nothing
  * ```
  */
 export const eventKind = {

@@ -468,6 +468,16 @@ describe('the reason of a close', () => {
     await peer.read().gone;
   });
 
+  it("is 'service-failed' when a service throws while it has the connection in hand", async () => {
+    const services = [`data:text/javascript,export default { name: 'faulty', onMessage() { throw new Error('no') } }`];
+    const { server, connection, peer } = await stage.accepted({ services });
+    const witness = new Witness(connection, server);
+    peer.read().send('x');
+    const { detail } = await witness.closesWith('service-failed', stage);
+    expect((detail.error as ReactorError).code).to.equal('ERR_REACTOR_SERVICE_FAILED');
+    await peer.gone;
+  });
+
   it('has been every one of closeReasons in the tests above', () => {
     // Only codec 'simple-reactor' closes with it: its own tests reach it.
     reached.add('heartbeat-timeout');

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { expect } from 'chai';
+import type { ListenOptions } from '../../src/index.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from '../../src/main/codec-options.js';
 import {
   checkClient,
@@ -133,6 +134,15 @@ const connection: Record<string, OptionCase> = {
     good: [true, false, {}, { intervalMs: 10, timeoutMs: 11 + 9 }, { onStall: { afterMs: 10, action: 'close' } }],
     bad: [null, 5, 'on', []],
     allowed: 'true, false or an object',
+  },
+  services: {
+    good: [
+      [],
+      [new URL('file:///service.js')],
+      ['file:///service.js', { module: 'file:///other.js', options: { any: ['thing', 1n] } }],
+    ],
+    bad: [null, true, 'file:///service.js', {}, new URL('file:///service.js'), new Array(17).fill('file:///a.js')],
+    allowed: 'an array of up to 16 services',
   },
   shutdownTimeoutMs: integer(1, DAY_MS),
   allowHalfOpen: flag,
@@ -285,7 +295,7 @@ for (const { name, call, check, required, options } of checks) {
       if (bad.length === 0) continue;
       it(`refuses any other ${option}, and says what was given and what is allowed`, () => {
         for (const value of bad) {
-          const given = inspect(value, { depth: 0 });
+          const given = shown(value);
           expect(refusal(() => check({ ...required, [option]: value }))).to.equal(
             `${call}: option '${option}' must be ${allowed}, got ${given}`,
           );
@@ -538,6 +548,30 @@ describe('The forms of option codec', () => {
     const bytes = /option 'codec.bytes' must be an integer/;
     expect(refusal(() => checkClient({ codec }))).to.match(bytes);
     expect(refusal(() => checkShorthandConnect({ port: 1, codec }))).to.match(bytes);
+  });
+});
+
+describe('The forms of option services', () => {
+  const listen = (...services: unknown[]): void => checkListen({ port: 8080, services } as ListenOptions);
+
+  it('are a URL, as a URL or as text, or an object with one', () => {
+    const url = 'a URL, such as new URL("./my-codec.js", import.meta.url)';
+    for (const value of ['./service.js', '', null, 1, [], () => {}]) {
+      const given = inspect(value, { depth: 0 });
+      expect(refusal(() => listen('file:///a.js', value))).to.equal(
+        `listen(): option 'services.1' must be ${url}, got ${given}`,
+      );
+    }
+    expect(refusal(() => listen({}))).to.equal("listen(): option 'services.0.module' is missing");
+    expect(refusal(() => listen({ module: 'service.js' }))).to.equal(
+      `listen(): option 'services.0.module' must be ${url}, got 'service.js'`,
+    );
+    expect(refusal(() => listen({ module: 'file:///a.js', option: 1 }))).to.equal(
+      "listen(): there is no option 'services.0.option'; there are module, options",
+    );
+    expect(refusal(() => listen({ module: 'file:///a.js', options: () => {} }))).to.match(
+      /option 'services\.0\.options' must be something that can be posted to a thread/,
+    );
   });
 });
 

@@ -1,0 +1,11 @@
+// @ts-check
+import { defineService } from 'simple-reactor';
+
+/** Answers every message with itself: see peers.js. */
+export default defineService({
+  name: 'echo',
+  onMessage(connection, data) {
+    connection.send(data);
+    return true;
+  },
+});
