@@ -20,6 +20,8 @@ export type {
   MessageInfo,
 } from './main/connection-events.js';
 export { defineLogic, type Logic, type LogicContext } from './main/define-logic.js';
+export type { DiagnosticMessages } from './main/diagnostics.js';
+export type { Logger, LogOptions, LogRotation } from './main/log-options.js';
 export { LogicPool, type LogicPoolEvents, type LogicRestart } from './main/logic-pool.js';
 export type {
   BroadcastOptions,
@@ -51,6 +53,7 @@ export { type CloseReason, closeReasons } from './shared/close-reason.js';
 export type { ConnectionId } from './shared/connection-id.js';
 export type { ConnectionDetails, Dispatch, ServerAddress } from './shared/control-protocol.js';
 export type { ConnectionAddresses, TlsPeer } from './shared/event-record.js';
+export type { LogLevel } from './shared/log-protocol.js';
 export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';
 export type {
   CertificateName,

@@ -35,6 +35,8 @@ export interface IoWorkerParts {
   readonly firstFreshServer: number;
   /** Until then (performance.now) servers may be missing that threads are about to restore. */
   readonly restoredUntil: number;
+  /** Resolves when all lines are written; for the last time. */
+  readonly closeLog: () => Promise<void>;
 }
 
 /** What a thread gets when it joins. */
@@ -149,6 +151,7 @@ export class ControlService implements IoWorkerControl {
       if (reason === 'server-close' && id < this.#parts.firstFreshServer) this.#parts.closedServers.add(id);
       if (origin === undefined || origin.isEnded) return;
       await origin.windDown(reason, drainMs);
+      if (origin.isServer) this.#loop.log.write('info', { server: id }, 'Server closed');
       // A client's may get further connections from attempts that were under way.
       if (!origin.isServer) return;
       origin.isEnded = true;
@@ -194,6 +197,7 @@ export class ControlService implements IoWorkerControl {
       for (const connector of this.#parts.connectors.values()) connector.abort(closed);
       const origins = [...this.#loop.origins.values()];
       await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
+      await this.#parts.closeLog();
     });
   }
 

@@ -12,6 +12,7 @@ import { type ChannelOwner, ConnectionChannel } from './codec-channel.js';
 import { codecFailed } from './codec-failure.js';
 import { ConnectionEncoder, type EncoderOwner } from './connection-encoder.js';
 import { ConnectionInput, type InputOwner } from './connection-input.js';
+import { logClosed, logOpened } from './connection-log.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
@@ -89,6 +90,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   #shutdownDeadline: Deadline | undefined;
   #slowRead: Deadline | undefined;
   #slowReadMs = MIN_SLOW_READ_MS;
+  readonly #openedAt = performance.now();
   #closePayload: Buffer = NOTHING;
   readonly #whenClosed: (() => void)[] = [];
 
@@ -161,6 +163,7 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     this.#socket.pause();
     this.origin.connections.add(this);
     this.#loop.board.count(boardCounter.OPEN);
+    logOpened(this.#loop.log, this);
     this.#startCodec();
     this.#place();
     this.updateLanePause();
@@ -371,6 +374,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
   onData(bytes: Uint8Array, length: number): void {
     this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
+    if (this.#loop.log.isEnabled('trace')) {
+      this.#loop.log.write('trace', { connection: this.id, bytes: bytes.subarray(0, length) }, 'Received');
+    }
     this.input.received(bytes, length);
     if (this.#closed || !this.#hasReadEnough(length)) return;
     this.#setPause(pauseReason.RESTING, true);
@@ -465,6 +471,9 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
 
   onIgnored(): void {
     this.#loop.board.count(boardCounter.IGNORED_FRAMES);
+    if (this.#loop.log.isEnabled('info')) {
+      this.#loop.log.write('info', { connection: this.id, ...this.addresses }, 'Frame of an unknown kind ignored');
+    }
   }
 
   onBadInput(reason: CloseReason, error: ReactorError): void {
@@ -594,7 +603,10 @@ export class TcpConnection implements SocketListener, InputOwner, OutputOwner, E
     const { board } = this.#loop;
     board.count(boardCounter.CLOSED);
     board.count(boardCounter.OPEN, -1);
-    this.#closePayload = encodeClose({ reason, unsentBytes, counts: table.counts(this.slot) }, error);
+    const counts = table.counts(this.slot);
+    this.#closePayload = encodeClose({ reason, unsentBytes, counts }, error);
+    const openMs = performance.now() - this.#openedAt;
+    logClosed(this.#loop.log, this, { reason, unsentBytes, openMs, counts, error });
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#watchers.add(lane);
     for (const lane of this.#watchers) {

@@ -18,6 +18,7 @@ import {
   text,
 } from './checks.js';
 import { checkCodec, codec, compression } from './codec-checks.js';
+import { checkLog, log, logger } from './log-options.js';
 import type {
   BroadcastOptions,
   ClientOptions,
@@ -63,6 +64,8 @@ const spawn: Checks<SpawnOptions> = {
   commandRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
   eventRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
   reuseReadBuffer: flag,
+  log,
+  logger,
 };
 
 /** tls-options.ts looks into it. */
@@ -120,6 +123,7 @@ function needAddress(call: string, options: ConnectOptions | ListenOptions): voi
 
 export function checkSpawn(options: SpawnOptions): void {
   check('Reactor.spawn()', options, spawn);
+  checkLog('Reactor.spawn()', options);
 }
 
 export function checkListen(options: ListenOptions): void {

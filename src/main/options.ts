@@ -1,5 +1,6 @@
 import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
+import type { Logger, LogOptions } from './log-options.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
 
@@ -87,6 +88,13 @@ export interface SpawnOptions {
    * of Node that are checked first. False: never.
    */
   reuseReadBuffer?: boolean;
+  /** What io workers write, by pino, without any other thread. Default: lines of level 'warn' and above, to stderr. False: nothing. */
+  log?: false | LogOptions;
+  /**
+   * Gets the lines in place of `log`, in this thread. 1,000 for each io worker may wait for it; more are dropped and counted
+   * (`stats().droppedLogLines`).
+   */
+  logger?: Logger;
 }
 
 export interface ListenOptions extends ConnectionOptions {

@@ -4,6 +4,7 @@ import type { CodecSettings } from './codec-settings.js';
 import type { ConnectionId } from './connection-id.js';
 import type { ConnectionAddresses } from './event-record.js';
 import type { LaneMemory, LaneSizes } from './lane.js';
+import type { LogWiring } from './log-protocol.js';
 import type { ErrorData } from './reactor-error.js';
 import type { TlsClientSettings, TlsInfo, TlsServerSettings } from './tls-settings.js';
 
@@ -128,6 +129,9 @@ export interface IoWorkerData {
   readonly isSuccessor: boolean;
   /** Off: sockets are read through 'data' events, as on a Node whose internals are unknown. */
   readonly reuseReadBuffer: boolean;
+  readonly registry: SharedArrayBuffer;
+  /** Undefined: there is no log. */
+  readonly log: LogWiring | undefined;
 }
 
 /** The io worker's only message to the thread that started it. */
