@@ -26,7 +26,7 @@ const loop = new EventLoop(
   new SleepWord(board.memory, IO_SLEEP_WORD),
 );
 const threshold = new Registry(new SharedMemory(data.registry));
-const log = data.log && openLog(data.log, { worker, threshold, board });
+const log = data.log && openLog(data.log, { worker, ioWorkers, threshold, board });
 if (log !== undefined) loop.log = log;
 if (data.isSuccessor) loop.log.write('error', {}, 'The io worker ended unexpectedly, and this one takes its place');
 const restoredUntil = data.isSuccessor ? performance.now() + RESTORE_MS : 0;

@@ -171,6 +171,16 @@ const checks: readonly CheckCase[] = [
       commandRingBytes: ringBytes,
       eventRingBytes: ringBytes,
       reuseReadBuffer: flag,
+      log: {
+        good: [false, {}, { level: 'trace' }, { level: 'silent', fd: 1 }, { payloads: 64, redact: ['a.b'] }],
+        bad: [true, null, 'warn', [], 0],
+        allowed: 'false or an object',
+      },
+      logger: {
+        good: [{ ...console, fatal: console.error }],
+        bad: [null, true, {}, console, () => undefined],
+        allowed: 'an object with the methods trace, debug, info, warn, error, fatal',
+      },
     },
   },
   {
