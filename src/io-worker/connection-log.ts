@@ -11,6 +11,8 @@ const closeLevels: Partial<Record<CloseReason, LogLevel>> = {
   'app-stalled': 'warn',
   'service-failed': 'warn',
   'protocol-error': 'info',
+  'frame-too-large': 'info',
+  'decompression-failed': 'info',
   'heartbeat-timeout': 'info',
   'first-frame-timeout': 'info',
   limit: 'info',

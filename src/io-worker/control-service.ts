@@ -35,8 +35,8 @@ export interface IoWorkerParts {
   readonly firstFreshServer: number;
   /** Until then (performance.now) servers may be missing that threads are about to restore. */
   readonly restoredUntil: number;
-  /** Resolves when all lines are written; for the last time. */
-  readonly closeLog: () => Promise<void>;
+  /** Resolves when all lines are written, or after so long; for the last time. */
+  readonly closeLog: (timeoutMs: number) => Promise<void>;
 }
 
 /** What a thread gets when it joins. */
@@ -46,6 +46,9 @@ export interface OpenedLane {
 }
 
 const LOOK_AGAIN_MS = 10;
+
+/** When all is closed so late, the log may still take so long; shorter than the app thread waits for the answer. */
+const LOG_GRACE_MS = 800;
 
 /** The control plane's end in the io worker, for one lane. */
 export class ControlService implements IoWorkerControl {
@@ -193,11 +196,12 @@ export class ControlService implements IoWorkerControl {
 
   close(drainMs: number): ControlResult<void> {
     return settle(async () => {
+      const until = performance.now() + drainMs + LOG_GRACE_MS;
       const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
       for (const connector of this.#parts.connectors.values()) connector.abort(closed);
       const origins = [...this.#loop.origins.values()];
       await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
-      await this.#parts.closeLog();
+      await this.#parts.closeLog(Math.max(0, until - performance.now()));
     });
   }
 

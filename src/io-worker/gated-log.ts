@@ -6,8 +6,8 @@ import type { IoLog } from './io-log.js';
 export interface LogSink {
   /** False: as much waits as may wait, and the line is dropped. */
   write(level: LogLevel, fields: object, message: string): boolean;
-  /** Resolves when what has been written is where it belongs; for the last time. */
-  close(): Promise<void>;
+  /** Resolves when what has been written is where it belongs, or after so long; for the last time. */
+  close(timeoutMs: number): Promise<void>;
 }
 
 /** What the gate needs of the registry: the threads' common level. */
@@ -51,8 +51,8 @@ export class GatedLog implements IoLog {
     this.#board.count(boardCounter.DROPPED_LOG_LINES);
   }
 
-  close(): Promise<void> {
-    return this.#sink.close();
+  close(timeoutMs: number): Promise<void> {
+    return this.#sink.close(timeoutMs);
   }
 
   #shown(fields: object): object {

@@ -39,7 +39,7 @@ const parts: IoWorkerParts = {
   connectors: new Map(),
   clientContexts: new TlsClientContexts(),
   closedServers: new Set(),
-  closeLog: async () => log?.close(),
+  closeLog: async (timeoutMs) => log?.close(timeoutMs),
 };
 const lanes = new Lanes(parts, sizes);
 

@@ -6,9 +6,6 @@ import type { LogSink } from './gated-log.js';
 /** Beyond the 4 MiB that the backend's shared memory takes. */
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 
-/** A disk that takes longer does not hold up the end. */
-const CLOSE_MS = 800;
-
 /** pino's stream to the backend thread (thread-stream), as far as it is used here. */
 interface BackendStream {
   readonly destroyed: boolean;
@@ -62,12 +59,12 @@ export class PinoSink implements LogSink {
     return true;
   }
 
-  async close(): Promise<void> {
+  async close(timeoutMs: number): Promise<void> {
     const stream = this.#stream;
     if (stream === undefined || this.#isOver) return;
     let timer: NodeJS.Timeout | undefined;
     const isFlushed = await new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), CLOSE_MS);
+      timer = setTimeout(() => resolve(false), timeoutMs);
       stream.flush((error) => resolve(error === undefined || error === null));
     });
     clearTimeout(timer);

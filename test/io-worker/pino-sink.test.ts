@@ -8,6 +8,8 @@ import { logLevels } from '../../src/shared/log-protocol.js';
 import { boardCounter, StatusBoard } from '../../src/shared/status-board.js';
 import { logNumbered, numbersIn } from '../fixtures/numbered-lines.js';
 
+const CLOSE_MS = 10_000;
+
 describe('the log of an io worker', () => {
   let folder: string;
 
@@ -37,7 +39,7 @@ describe('the log of an io worker', () => {
     const file = join(folder, 'a.log');
     const sink = sinkTo(file);
     sink.write('error', { connection: 7 }, 'Something');
-    await sink.close();
+    await sink.close(CLOSE_MS);
     const [line] = await linesOf(file);
     expect(line).to.include({ level: 50, pid: process.pid, ioWorker: 3, connection: 7, msg: 'Something' });
     expect(line?.['time']).to.be.closeTo(Date.now(), 60_000);
@@ -53,7 +55,7 @@ describe('the log of an io worker', () => {
     for (const level of logLevels) log.write(level, {}, `${level} at trace`);
     threshold.logThreshold = 6;
     for (const level of logLevels) log.write(level, {}, `${level} at silent`);
-    await log.close();
+    await log.close(CLOSE_MS);
     const expected = [
       ...['warn', 'error', 'fatal'].map((level) => `${level} at warn`),
       ...logLevels.map((level) => `${level} at trace`),
@@ -67,7 +69,7 @@ describe('the log of an io worker', () => {
     for (const bytes of [0, 2, 6]) {
       const log = new GatedLog(sinkTo(file), { logThreshold: 0 }, StatusBoard.allocate(), bytes);
       log.write('info', { payload }, 'Received');
-      await log.close();
+      await log.close(CLOSE_MS);
     }
     const shown = (await linesOf(file)).map((line) => line['payload']);
     expect(shown).to.deep.equal(['[6 bytes]', '7365... [6 bytes]', '736563726574']);
@@ -77,7 +79,7 @@ describe('the log of an io worker', () => {
     const file = join(folder, 'a.log');
     const sink = sinkTo(file, ['remoteAddress', 'tls.peer']);
     sink.write('info', { remoteAddress: '10.0.0.1', remotePort: 5, tls: { peer: 'CN' } }, 'Opened');
-    await sink.close();
+    await sink.close(CLOSE_MS);
     const [line] = await linesOf(file);
     expect(line).to.deep.include({ remoteAddress: '[redacted]', remotePort: 5, tls: { peer: '[redacted]' } });
   });
@@ -86,7 +88,7 @@ describe('the log of an io worker', () => {
     const rotate = { frequency: undefined, sizeBytes: 65_536, keep: undefined };
     const sink = new PinoSink({ to: join(folder, 'a.log'), rotate }, { redact: [], worker: 0 }, NO_FAILURE);
     await logNumbered(sink, 20_000);
-    await sink.close();
+    await sink.close(CLOSE_MS);
     expect((await readdir(folder)).length).to.be.greaterThan(5);
     expect(await numbersIn(folder)).to.deep.equal(Array.from({ length: 20_000 }, (_, number) => number));
   });
@@ -95,9 +97,11 @@ describe('the log of an io worker', () => {
     const rotate = { frequency: undefined, sizeBytes: 65_536, keep: 2 };
     const sink = new PinoSink({ to: join(folder, 'a.log'), rotate }, { redact: [], worker: 0 }, NO_FAILURE);
     await logNumbered(sink, 20_000);
+    const isLastThere = async (): Promise<boolean> => (await numbersIn(folder).catch(() => [])).at(-1) === 19_999;
+    while (!(await isLastThere()));
     // The last one to go may still be going.
-    for (;;) if ((await readdir(folder)).length <= 3) break;
-    await sink.close();
+    while ((await readdir(folder)).length > 3);
+    await sink.close(CLOSE_MS);
     expect((await numbersIn(folder)).at(-1)).to.equal(19_999);
   });
 
@@ -105,7 +109,7 @@ describe('the log of an io worker', () => {
     const file = join(folder, 'a.log');
     const sinks = [sinkTo(file), sinkTo(file)];
     await Promise.all(sinks.map((sink) => logNumbered(sink, 5000)));
-    await Promise.all(sinks.map((sink) => sink.close()));
+    await Promise.all(sinks.map((sink) => sink.close(CLOSE_MS)));
     const numbers = await numbersIn(folder);
     expect(numbers).to.deep.equal(Array.from({ length: 10_000 }, (_, index) => index >> 1));
   });
@@ -125,7 +129,7 @@ describe('the log of an io worker', () => {
       log.write('info', {}, 'Behind');
       if (board.counter(boardCounter.DROPPED_LOG_LINES) === before) break;
     }
-    await log.close();
+    await log.close(CLOSE_MS);
     const lines = await linesOf(file);
     const all = board.counter(boardCounter.DROPPED_LOG_LINES);
     expect(lines.filter((line) => line['msg'] === 'Line').length).to.equal(5000 - dropped);
@@ -149,7 +153,7 @@ describe('the log of an io worker', () => {
     await failed;
     log.write('info', {}, 'Lost, too');
     log.write('info', {}, 'Lost, too');
-    await log.close();
+    await log.close(CLOSE_MS);
     expect(failures.map(({ message }) => message.split(':')[0])).to.deep.equal(['ENOENT']);
     expect(board.counter(boardCounter.DROPPED_LOG_LINES)).to.equal(2);
   });
