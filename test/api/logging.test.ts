@@ -195,7 +195,7 @@ describe('the log of a reactor', () => {
     expect(() => silent.setLogLevel('info'))
       .to.throw(/without a log/)
       .that.includes(invalid);
-    const reactor = await own.spawn();
+    const reactor = await own.spawn({ log: { fd: 2 } });
     expect(() => reactor.setLogLevel('loud' as LogLevel))
       .to.throw(/got loud/)
       .that.includes(invalid);
