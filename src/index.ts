@@ -28,8 +28,10 @@ export type {
   MessageInfo,
 } from './main/connection-events.js';
 export { defineLogic, type Logic, type LogicContext } from './main/define-logic.js';
+export type { DiagnosticMessages } from './main/diagnostics.js';
 export { Group, type GroupSendOptions } from './main/group.js';
 export type { HeartbeatOptions, StallOptions } from './main/heartbeat-options.js';
+export type { Logger, LogOptions, LogRotation } from './main/log-options.js';
 export { LogicPool, type LogicPoolEvents, type LogicRestart } from './main/logic-pool.js';
 export type {
   AddressOptions,
@@ -69,6 +71,7 @@ export type { ConnectionDetails, Dispatch, ServerAddress } from './shared/contro
 export type { ConnectionAddresses, TlsPeer } from './shared/event-record.js';
 export type { StallAction } from './shared/heartbeat-settings.js';
 export type { Percentiles } from './shared/lateness-histogram.js';
+export type { LogLevel } from './shared/log-protocol.js';
 export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';
 export type { ServiceAction, ServiceHook } from './shared/service-report.js';
 export type {

@@ -68,9 +68,13 @@ export class Acceptor {
     }
     server.removeAllListeners('error');
     // accept() failed, for want of file descriptors for example: libuv has refused that peer, the others are served on.
-    server.on('error', () => this.#loop.board.count(boardCounter.REFUSED));
+    server.on('error', (error) => {
+      this.#loop.board.count(boardCounter.REFUSED);
+      this.#loop.log.write('warn', { server: request.server, error: error.message }, 'A peer could not be accepted');
+    });
     this.#address =
       path === undefined ? (server.address() as net.AddressInfo) : { address: path, port: 0, family: 'Unix' };
+    this.#loop.log.write('info', { server: request.server, ...this.#address }, 'Server listens');
     return this.#address;
   }
 
@@ -120,6 +124,11 @@ export class Acceptor {
       },
       onFailed: (error, peer) => {
         this.#loop.board.count(boardCounter.REFUSED);
+        this.#loop.log.write(
+          'info',
+          { server: this.#origin.id, ...peer, error: error.message },
+          'TLS handshake failed',
+        );
         this.#origin.announceTlsFailure(peer, error);
       },
     });
@@ -151,6 +160,7 @@ export class Acceptor {
   #open(socket: SocketStream, sinceMs: number): void {
     if (TcpConnection.open(this.#loop, socket, this.#origin, { attempt: 0, sinceMs }) === undefined) {
       this.#loop.board.count(boardCounter.REFUSED);
+      this.#loop.log.write('info', { server: this.#origin.id, ...socket.addresses }, 'Refused: maxConnections');
       socket.destroy();
       return;
     }

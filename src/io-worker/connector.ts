@@ -69,6 +69,8 @@ export class Connector {
       this.#stream = await this.#connected(this.#codec);
     } catch (error) {
       this.#destroy();
+      const fields = { client: this.#request.client, to: this.#where, error: (error as Error).message };
+      this.#loop.log.write('info', fields, 'Could not connect');
       throw error;
     } finally {
       this.#isOver = true;

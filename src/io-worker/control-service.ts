@@ -43,6 +43,8 @@ export interface IoWorkerParts {
   readonly firstFreshServer: number;
   /** Until then (performance.now) servers may be missing that threads are about to restore. */
   readonly restoredUntil: number;
+  /** Resolves when all lines are written, or after so long; for the last time. */
+  readonly closeLog: (timeoutMs: number) => Promise<void>;
 }
 
 /** What a thread gets when it joins. */
@@ -52,6 +54,9 @@ export interface OpenedLane {
 }
 
 const LOOK_AGAIN_MS = 10;
+
+/** When all is closed so late, the log may still take so long; shorter than the app thread waits for the answer. */
+const LOG_GRACE_MS = 800;
 
 /** The control plane's end in the io worker, for one lane. */
 export class ControlService implements IoWorkerControl {
@@ -166,6 +171,7 @@ export class ControlService implements IoWorkerControl {
       const report = await origin.windDown(reason, drainMs);
       // A client's may get further connections from attempts that were under way.
       if (!origin.isServer) return report;
+      this.#loop.log.write('info', { server: id }, 'Server closed');
       await origin.services?.stop();
       origin.isEnded = true;
       if (origin.isUnused) this.#loop.origins.delete(id);
@@ -221,11 +227,13 @@ export class ControlService implements IoWorkerControl {
 
   close(drainMs: number): ControlResult<DrainReport> {
     return settle(async () => {
+      const until = performance.now() + drainMs + LOG_GRACE_MS;
       const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
       for (const reconnector of [...this.#parts.reconnectors.values()]) reconnector.abort(closed);
       const origins = [...this.#loop.origins.values()];
       const drained = await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
       await Promise.all(origins.map((origin) => origin.services?.stop()));
+      await this.#parts.closeLog(Math.max(0, until - performance.now()));
       return sumDrained(drained);
     });
   }

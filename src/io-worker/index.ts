@@ -3,12 +3,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { ConnectionTable } from '../shared/connection-table.js';
 import { IO_WORKER_READY, type IoWorkerData, isLaneRequest } from '../shared/control-protocol.js';
 import { SleepWord } from '../shared/doorbell.js';
+import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
 import { ClientServices } from './client-services.js';
 import type { IoWorkerParts } from './control-service.js';
 import { EventLoop } from './event-loop.js';
 import { Lanes } from './lanes.js';
+import { openLog } from './open-log.js';
 import { TlsClientContexts } from './tls-client-contexts.js';
 
 /** So long the threads may take to restore the servers of a dead io worker, before one of them is not to be expected any more. */
@@ -24,6 +26,10 @@ const loop = new EventLoop(
   new ConnectionTable(new SharedMemory(data.table), data.firstGeneration),
   new SleepWord(board.memory, IO_SLEEP_WORD),
 );
+const threshold = new Registry(new SharedMemory(data.registry));
+const log = data.log && openLog(data.log, { worker, ioWorkers, threshold, board });
+if (log !== undefined) loop.log = log;
+if (data.isSuccessor) loop.log.write('error', {}, 'The io worker ended unexpectedly, and this one takes its place');
 const restoredUntil = data.isSuccessor ? performance.now() + RESTORE_MS : 0;
 const parts: IoWorkerParts = {
   loop,
@@ -35,6 +41,7 @@ const parts: IoWorkerParts = {
   clientContexts: new TlsClientContexts(),
   closedServers: new Set(),
   clientServices: new ClientServices(loop),
+  closeLog: async (timeoutMs) => log?.close(timeoutMs),
 };
 const lanes = new Lanes(parts, sizes);
 

@@ -1,6 +1,4 @@
-/** How important a line is, as pino has it. */
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
-export type LogLevel = (typeof logLevels)[number];
+import type { LogLevel } from '../shared/log-protocol.js';
 
 /** Where the io worker's parts write what happens. Never waits, never throws, and needs no other thread to go on. */
 export interface IoLog {

@@ -1,5 +1,6 @@
+import type { LogLevel } from '../shared/log-protocol.js';
 import type { ServiceContext, ServiceDefinition, ServiceLog } from './define-service.js';
-import type { IoLog, LogLevel } from './io-log.js';
+import type { IoLog } from './io-log.js';
 
 const DEFAULT_SLOW_MS = 20;
 

@@ -15,6 +15,7 @@ import { codecFailed } from './codec-failure.js';
 import { ConnectionEncoder, type EncoderOwner } from './connection-encoder.js';
 import { ConnectionInput, type InputOwner } from './connection-input.js';
 import { ConnectionLimits, type LimitedConnection, overLimit } from './connection-limits.js';
+import { logClosed, logOpened } from './connection-log.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
 import { ConnectionServices, checkServiceMessage, type ServedConnection } from './connection-services.js';
 import type { EventLane } from './event-lane.js';
@@ -135,6 +136,7 @@ export class TcpConnection
   #saidGoodbye = false;
   /** Once it is closed. */
   #unsentBytes = 0;
+  readonly #openedAt = performance.now();
   #closePayload: Buffer = NOTHING;
   readonly #whenClosed: ((reason: CloseReason, error: Error | undefined) => void)[] = [];
   /** Whether somebody will see to it that there is another one in its place. */
@@ -215,6 +217,7 @@ export class TcpConnection
     this.#socket.pause();
     this.origin.connections.add(this);
     this.#loop.board.count(boardCounter.OPEN);
+    logOpened(this.#loop.log, this);
     this.#startCodec();
     this.#startHeartbeat();
     this.#startServices();
@@ -472,6 +475,9 @@ export class TcpConnection
     this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
     this.#heartbeat?.heard();
+    if (this.#loop.log.isEnabled('trace')) {
+      this.#loop.log.write('trace', { connection: this.id, bytes: bytes.subarray(0, length) }, 'Received');
+    }
     this.input.received(bytes, length);
     if (!this.#closed) this.#limits?.received(length);
     if (this.#closed || !this.#hasReadEnough(length)) return;
@@ -573,6 +579,9 @@ export class TcpConnection
     const { log } = this.#loop;
     if (kind === undefined || !log.isEnabled('info')) return;
     log.write('info', { connectionId: this.id, kind }, 'A system message that no service gets was ignored');
+    if (this.#loop.log.isEnabled('info')) {
+      this.#loop.log.write('info', { connection: this.id, ...this.addresses }, 'Frame of an unknown kind ignored');
+    }
   }
 
   onBadInput(reason: CloseReason, error: ReactorError): void {
@@ -839,8 +848,11 @@ export class TcpConnection
     const { board } = this.#loop;
     board.count(boardCounter.CLOSED);
     board.count(boardCounter.OPEN, -1);
+    const counts = table.counts(this.slot);
     const reconnecting = this.comesBack?.(reason) === true;
-    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, counts: table.counts(this.slot) }, error);
+    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, counts }, error);
+    const openMs = performance.now() - this.#openedAt;
+    logClosed(this.#loop.log, this, { reason, unsentBytes, openMs, counts, error });
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#watchers.add(lane);
     for (const lane of this.#watchers) {

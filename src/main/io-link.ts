@@ -34,6 +34,7 @@ import { AppLane, type LaneListener } from './app-lane.js';
 import type { AppLoop } from './app-loop.js';
 import { CommandWriter } from './command-writer.js';
 import type { ConnectionContext } from './connection-host.js';
+import { publishOpen } from './diagnostics.js';
 import { Requests } from './requests.js';
 import { surfaceErrors } from './surface.js';
 import { TcpConnection } from './tcp-connection.js';
@@ -274,7 +275,8 @@ export class IoLink implements LaneListener {
     // From now on the new one says whether the socket is read.
     for (const other of this.#watched.get(connection.id) ?? []) other.onReading(false);
     this.#owner.onConnections();
-    const { handedOver, reconnected = false } = event;
+    const { handedOver, reconnected } = event;
+    publishOpen(this.#owner.reactor, connection, event.handedOver);
     if (host === undefined) connection.destroy();
     else host.onOpen(connection, event.attempt, { handedOver, reconnected });
   }

@@ -6,6 +6,7 @@ import type { ReactorError } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
 import { StatusBoard } from '../shared/status-board.js';
 import { IoWorkerThread } from './io-worker-thread.js';
+import type { LogReceiver } from './log-receiver.js';
 
 /** The first time an io worker is started again after so long, then twice as long each time. */
 const MIN_RESPAWN_MS = 50;
@@ -17,6 +18,7 @@ export interface IoWorkerSettings {
   readonly sizes: LaneSizes;
   readonly reuseReadBuffer: boolean;
   readonly respawn: boolean;
+  readonly log: LogReceiver | undefined;
 }
 
 interface Supervised {
@@ -67,6 +69,7 @@ export class IoWorkerSupervisor {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const { timer } of this.#workers) clearTimeout(timer);
+    this.#settings.log?.drain();
     await Promise.all(this.#workers.map(({ thread }) => thread?.terminate()));
   }
 
@@ -82,6 +85,8 @@ export class IoWorkerSupervisor {
       sizes: this.#settings.sizes,
       isSuccessor: this.#registry.epochOf(worker) > 0,
       reuseReadBuffer: this.#settings.reuseReadBuffer,
+      registry: this.#registry.memory.buffer,
+      log: this.#settings.log?.open(),
     };
     const thread = await IoWorkerThread.start(data, (error) => this.#crashed(worker, error));
     if (this.#stopped) {

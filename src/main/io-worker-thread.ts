@@ -13,6 +13,7 @@ export class IoWorkerThread {
     this.#worker = new Worker(new URL('../io-worker/index.js', import.meta.url), {
       name: `simple-reactor io ${workerData.worker}`,
       workerData,
+      transferList: workerData.log === undefined ? [] : [workerData.log.port],
       // The application's loaders and preloads have no business there, and some need the main thread to make progress.
       execArgv: [],
     });

@@ -19,6 +19,7 @@ import {
 } from './checks.js';
 import { checkCodec, codec, compression } from './codec-checks.js';
 import { heartbeat } from './heartbeat-options.js';
+import { checkLog, log, logger } from './log-options.js';
 import type {
   AddressOptions,
   BroadcastOptions,
@@ -89,6 +90,8 @@ const spawn: Checks<SpawnOptions> = {
   commandRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
   eventRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
   reuseReadBuffer: flag,
+  log,
+  logger,
 };
 
 /** tls-options.ts looks into it. */
@@ -161,6 +164,7 @@ function needAddress(call: string, options: AddressOptions, prefix = ''): void {
 
 export function checkSpawn(options: SpawnOptions): void {
   check('Reactor.spawn()', options, spawn);
+  checkLog('Reactor.spawn()', options);
 }
 
 export function checkListen(options: ListenOptions): void {

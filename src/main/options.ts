@@ -3,6 +3,7 @@ import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js
 import type { AcceptLimitSettings, ConnectionLimitSettings } from '../shared/limit-settings.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
 import { type HeartbeatOptions, heartbeatSettings } from './heartbeat-options.js';
+import type { Logger, LogOptions } from './log-options.js';
 import type { ReconnectOptions } from './reconnect-options.js';
 import { type ServiceOption, serviceSettings } from './service-options.js';
 import type { TcpConnection } from './tcp-connection.js';
@@ -135,6 +136,13 @@ export interface SpawnOptions {
    * of Node that are checked first. False: never.
    */
   reuseReadBuffer?: boolean;
+  /** What io workers write, by pino, without any other thread. Default: lines of level 'warn' and above, to stderr. False: nothing. */
+  log?: false | LogOptions;
+  /**
+   * Gets the lines in place of `log`, in this thread. 1,000 for each io worker may wait for it; more are dropped and counted
+   * (`stats().droppedLogLines`).
+   */
+  logger?: Logger;
 }
 
 export interface ListenOptions extends ConnectionOptions {

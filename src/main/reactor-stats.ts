@@ -48,6 +48,8 @@ export interface ReactorStats {
   readonly commandQueueBytes: number;
   /** Every thread that is attached: for how long it has handled nothing although events wait, and how many bytes of them. */
   readonly threads: readonly Stall[];
+  /** Lines of the log that were not written, since too many waited. */
+  readonly droppedLogLines: number;
   /** How often each io worker has been started; 1 if it never crashed. */
   readonly ioWorkerStarts: readonly number[];
 }
@@ -81,6 +83,7 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
     commandRingBytes: links.all.reduce((total, { lane }) => total + lane.commands.ringUsedBytes, 0),
     commandQueueBytes: links.all.reduce((total, { lane }) => total + lane.commands.queuedBytes, 0),
     threads: threadsOf(links),
+    droppedLogLines: sum(boardCounter.DROPPED_LOG_LINES),
     ioWorkerStarts: links.all.map(({ worker }) => registry.epochOf(worker)),
   };
 }

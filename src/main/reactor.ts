@@ -4,16 +4,20 @@ import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } from '../shared/connection-id.js';
 import { sumDrained } from '../shared/drain-report.js';
 import { DEFAULT_RING_BYTES, type LaneSizes } from '../shared/lane.js';
+import { type LogLevel, logLevels, logThreshold } from '../shared/log-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { type CloseReport, closeReport, NOTHING_CLOSED } from './close-report.js';
 import { OVERDUE, orOverdue, withDeadline } from './deadline.js';
+import { publishStall } from './diagnostics.js';
 import { Group, type GroupBackend } from './group.js';
 import { Hosts } from './hosts.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
 import { type IoWorkerSettings, IoWorkerSupervisor } from './io-worker-supervisor.js';
+import { firstThreshold, logSettings, thresholdOf } from './log-options.js';
+import { LogReceiver } from './log-receiver.js';
 import {
   checkClient,
   checkListen,
@@ -57,7 +61,7 @@ export interface Respawn {
 export interface ReactorEvents {
   /**
    * An io worker has ended and was not started again (`respawn: false`), or could not listen again on an address that it had
-   * listened on.
+   * listened on. Or the log cannot be written any more; if nobody listens, that is a warning of the process.
    */
   error: [error: ReactorError];
   /** An io worker had ended, and a new one has taken its place; its servers listen again. */
@@ -138,7 +142,10 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     this.#stallWatch = new StallWatch(
       handle.stallAfterMs,
       () => threadsOf(this.#links).filter((thread) => thread.threadId !== threadId),
-      (stall) => this.emit('stall', stall),
+      (stall) => {
+        publishStall(handle.reactor, stall);
+        this.emit('stall', stall);
+      },
     );
     const self = this as EventEmitter;
     self.on('newListener', (event) => {
@@ -169,7 +176,11 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       eventRingBytes: options.eventRingBytes ?? DEFAULT_RING_BYTES,
       slots: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
     };
-    const reactor = new Reactor(handle, { sizes, reuseReadBuffer, respawn });
+    const logs = logSettings(options);
+    const log =
+      logs === undefined ? undefined : new LogReceiver(logs, options.logger, (error) => reactor.#onLogFailed(error));
+    const reactor = new Reactor(handle, { sizes, reuseReadBuffer, respawn, log });
+    reactor.#registry.logThreshold = firstThreshold(options);
     answerPings();
     await reactor.#supervisor?.start(handle.ioWorkers);
     await reactor.#links.joinAll(handle.ioWorkers);
@@ -315,6 +326,22 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     return readStats(this.#links, this.#registry);
   }
 
+  /**
+   * From now on, io workers write lines of this level and above, also those that are started again. Throws
+   * ERR_REACTOR_INVALID_ARGUMENT, also if the reactor was spawned with `log: false`. Thread: any.
+   */
+  setLogLevel(level: LogLevel | 'silent'): void {
+    const threshold = thresholdOf(level);
+    if (threshold === undefined || this.#registry.logThreshold === logThreshold.NO_LOG) {
+      const message =
+        threshold === undefined
+          ? `setLogLevel() takes one of ${logLevels.join(', ')}, silent, got ${String(level)}`
+          : 'setLogLevel(): the reactor was spawned without a log';
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
+    }
+    this.#registry.logThreshold = threshold;
+  }
+
   /** Keeps the process alive while this thread has servers or connections (the default). Thread: any. */
   ref(): this {
     this.#referenced = true;
@@ -424,6 +451,12 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     );
     this.#end('reactor-close');
     return report;
+  }
+
+  /** Whoever does not care about the log must not die of it. */
+  #onLogFailed(error: ReactorError): void {
+    if (this.listenerCount('error') > 0) surfaceErrors(() => this.emit('error', error));
+    else process.emitWarning(error);
   }
 
   #onCrash(worker: number, error: ReactorError, respawns: boolean): void {

@@ -11,6 +11,7 @@ import { readU32 } from '../shared/shared-memory.js';
 import { ConnectionDuplex } from './connection-duplex.js';
 import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
+import { publishClose } from './diagnostics.js';
 import { InboundFlow } from './inbound-flow.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
@@ -646,6 +647,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#flow.seal();
     const { reason } = this.#closeEvent;
     const detail = this.#closeDetail(this.#closeEvent);
+    if (this.#receives) publishClose(this.#context.reactor, this, reason, detail);
     try {
       this.#duplex?.receiveClose(reason, detail, ORDERLY.has(reason));
       this.#host?.onClose(this, reason, detail);

@@ -6,6 +6,7 @@ import type { ConnectionAddresses } from './event-record.js';
 import type { HeartbeatSettings } from './heartbeat-settings.js';
 import type { LaneMemory, LaneSizes } from './lane.js';
 import type { AcceptLimitSettings, ConnectionLimitSettings } from './limit-settings.js';
+import type { LogWiring } from './log-protocol.js';
 import type { ErrorData } from './reactor-error.js';
 import type { ReconnectSettings, Target } from './reconnect-settings.js';
 import type { ServiceSettings } from './service-settings.js';
@@ -151,6 +152,9 @@ export interface IoWorkerData {
   readonly isSuccessor: boolean;
   /** Off: sockets are read through 'data' events, as on a Node whose internals are unknown. */
   readonly reuseReadBuffer: boolean;
+  readonly registry: SharedArrayBuffer;
+  /** Undefined: there is no log. */
+  readonly log: LogWiring | undefined;
 }
 
 /** The io worker's only message to the thread that started it. */

@@ -89,7 +89,7 @@ export interface OpenEvent extends ConnectionAddresses {
   /** It is not new: another thread got its events before. */
   readonly handedOver: boolean;
   /** It takes the place of one that was lost. */
-  readonly reconnected?: boolean;
+  readonly reconnected: boolean;
 }
 
 /**
@@ -118,7 +118,7 @@ export function encodeOpen(event: OpenEvent): Buffer {
     (event.remoteFamily === 'Unix' ? openFlag.UNIX : 0) |
     (event.handedOver ? openFlag.HANDED_OVER : 0) |
     (event.encrypted ? openFlag.ENCRYPTED : 0) |
-    (event.reconnected === true ? openFlag.RECONNECTED : 0);
+    (event.reconnected ? openFlag.RECONNECTED : 0);
   payload.writeUInt8(flags, openOffset.FLAGS);
   payload.writeUInt8(remote.length, openOffset.LENGTH);
   payload.set(remote, openOffset.TEXT);

@@ -9,6 +9,7 @@ import { SharedMemory } from './shared-memory.js';
  *       4      ENDED        0: it runs, 1: closed, 2: crashed            the spawning thread
  *       8      SPAWNER      its thread id                                "
  *      12      NEXT_BLOCK   blocks of ids that have been taken           any thread adds
+ *      16      LOG          threshold of the log, see log-protocol.ts    any thread
  *      64 + n  io worker n  +0 THREAD_ID, -1 while there is none         "
  *       * 64                +4 EPOCH: how often it has been started      "
  * ```
@@ -16,7 +17,7 @@ import { SharedMemory } from './shared-memory.js';
 const WORKERS_OFFSET = 64;
 const WORKER_BYTES = 64;
 
-const registryWord = { NEXT_NUMBER: 0, ENDED: 1, SPAWNER: 2, NEXT_BLOCK: 3 } as const;
+const registryWord = { NEXT_NUMBER: 0, ENDED: 1, SPAWNER: 2, NEXT_BLOCK: 3, LOG: 4 } as const;
 const workerWord = { THREAD_ID: 0, EPOCH: 1 } as const;
 
 const ended = { CLOSED: 1, CRASHED: 2 } as const;
@@ -77,6 +78,15 @@ export class Registry {
 
   end(how: 'closed' | 'crashed'): void {
     this.memory.store(registryWord.ENDED, how === 'closed' ? ended.CLOSED : ended.CRASHED);
+  }
+
+  /** From which level on io workers write to the log. */
+  get logThreshold(): number {
+    return this.memory.read(registryWord.LOG);
+  }
+
+  set logThreshold(threshold: number) {
+    this.memory.store(registryWord.LOG, threshold);
   }
 
   get spawnerThreadId(): number {

@@ -151,8 +151,23 @@ const connection: Record<string, OptionCase> = {
 const tls: OptionCase = { good: [], bad: [], allowed: '' };
 // It takes the place of the port that the others need: see below.
 const path: OptionCase = { good: [], bad: ['', 1, null, true, 'a\0b', '\0'], allowed: '' };
-const client: Record<string, OptionCase> = { ...connection, tls };
+const client: Record<string, OptionCase> = {
+  ...connection,
+  tls,
+  // Not with connect(), which has no client that could tell: test/api/reconnect.test.ts.
+  reconnect: {
+    good: [false],
+    bad: [null, 5, 'always', []],
+    allowed: 'true, false or an object',
+  },
+};
 const connect: Record<string, OptionCase> = {
+  // They take the place of the port that the others need: test/api/reconnect.test.ts.
+  addresses: {
+    good: [],
+    bad: [[], {}, 'host', new Array(65).fill({ port: 1 })],
+    allowed: 'an array of 1 to 64 addresses',
+  },
   host: text,
   port: integer(1, 65_535),
   path: { ...path, bad: [] },
@@ -187,6 +202,16 @@ const checks: readonly CheckCase[] = [
       commandRingBytes: ringBytes,
       eventRingBytes: ringBytes,
       reuseReadBuffer: flag,
+      log: {
+        good: [false, {}, { level: 'trace' }, { level: 'silent', fd: 1 }, { payloads: 64, redact: ['a.b'] }],
+        bad: [true, null, 'warn', [], 0],
+        allowed: 'false or an object',
+      },
+      logger: {
+        good: [{ ...console, fatal: console.error }],
+        bad: [null, true, {}, console, () => undefined],
+        allowed: 'an object with the methods trace, debug, info, warn, error, fatal',
+      },
     },
   },
   {
@@ -634,16 +659,18 @@ describe('codecSettings()', () => {
   const maxFrameBytes = 16 * 1024 * 1024;
 
   it("is codec 'frame' without compression by default", () => {
-    expect(codecSettings({})).to.deep.equal({ type: 'frame', maxFrameBytes, compression: undefined });
+    expect(codecSettings({})).to.deep.equal({ type: 'frame', maxFrameBytes, compression: undefined, heartbeatMs: 0 });
     expect(codecSettings({ codec: 'frame', compression: false })).to.deep.equal({
       type: 'frame',
       maxFrameBytes,
       compression: undefined,
+      heartbeatMs: 0,
     });
     expect(codecSettings({ codec: { type: 'frame' } })).to.deep.equal({
       type: 'frame',
       maxFrameBytes,
       compression: undefined,
+      heartbeatMs: 0,
     });
   });
 
@@ -676,6 +703,7 @@ describe('codecSettings()', () => {
       type: 'frame',
       maxFrameBytes,
       compression: { thresholdBytes: 1024, dictionary: undefined },
+      heartbeatMs: 0,
     });
     expect(codecSettings({ compression: {} })).to.deep.equal(codecSettings({ codec: 'frame', compression: true }));
   });

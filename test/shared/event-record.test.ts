@@ -22,6 +22,7 @@ const open: OpenEvent = {
   localPort: 80,
   handedOver: false,
   encrypted: false,
+  reconnected: false,
 };
 
 describe('OPEN', () => {
@@ -46,6 +47,7 @@ describe('OPEN', () => {
       { ...open, origin: 2 ** 32 - 1, attempt: 2 ** 32 - 1, remotePort: 65_535, localPort: 65_535 },
       { ...open, handedOver: true },
       { ...open, encrypted: true },
+      { ...open, reconnected: true },
       { ...open, remoteAddress: '', localAddress: `/tmp/${'\u00fc'.repeat(51)}`, remoteFamily: 'Unix' },
       { ...open, remoteAddress: '\0abstract', localAddress: '', remoteFamily: 'Unix' },
       { ...open, origin: 0, remotePort: 0, localPort: 0, remoteAddress: '', localAddress: '' },
@@ -67,6 +69,7 @@ describe('OPEN', () => {
       localPort: port,
       handedOver: fc.boolean(),
       encrypted: fc.boolean(),
+      reconnected: fc.boolean(),
     });
     fc.assert(
       fc.property(event, (value) => {

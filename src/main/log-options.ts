@@ -1,0 +1,159 @@
+import { accessSync, closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { type LogLevel, type LogSettings, logLevels, logThreshold } from '../shared/log-protocol.js';
+import { ReactorError } from '../shared/reactor-error.js';
+import { type Check, type Checks, DAY_MS, integer, isPlainObject, nested, oneOf, text } from './checks.js';
+
+export interface LogRotation {
+  /** A new file each day, each hour, or after so many ms (1,000 to 30 days). */
+  frequency?: 'daily' | 'hourly' | number;
+  /** A new file when one has so many bytes (1,024 to 2^40), or '100k', '10m', '1g'. It may become 64 KiB longer. */
+  size?: string | number;
+  /** So many old files are kept, 1 to 10,000. Default: all. */
+  keep?: number;
+}
+
+export interface LogOptions {
+  /** Lines of this level and above. Default 'warn'; `reactor.setLogLevel()` changes it. */
+  level?: LogLevel | 'silent';
+  /** Appended to. Its folder must be there. */
+  file?: string;
+  /** In place of a file; it stays open. Default 2, stderr. */
+  fd?: number;
+  /** Goes with `file`. 'app.log' becomes 'app.1.log', 'app.2.log' and so on. Default: none. */
+  rotate?: LogRotation;
+  /** How many bytes of payloads are shown, as hex: 1 to 65,536. False (default): their length only. */
+  payloads?: false | number;
+  /** Fields whose values are hidden, in pino's notation: 'remoteAddress'. Default: none. */
+  redact?: readonly string[];
+}
+
+type LogMethod = (fields: object, message: string) => void;
+
+/** As pino has it; console will do, with `trace` and `fatal` added. */
+export interface Logger {
+  trace: LogMethod;
+  debug: LogMethod;
+  info: LogMethod;
+  warn: LogMethod;
+  error: LogMethod;
+  fatal: LogMethod;
+  /** If it is one of the levels, the log begins with it; otherwise with 'warn'. */
+  level?: string;
+}
+
+const SIZE = /^(\d+)([kmg])$/;
+const MIN_SIZE = 1024;
+const MAX_SIZE = 2 ** 40;
+const UNITS: Readonly<Record<string, number>> = { k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
+const MAX_SHOWN_BYTES = 65_536;
+const STDERR = 2;
+
+function bytesOf(size: unknown): number | undefined {
+  if (typeof size === 'number') return size;
+  const [, digits, unit] = (typeof size === 'string' ? SIZE.exec(size) : null) ?? [];
+  return unit === undefined ? undefined : Number(digits) * (UNITS[unit] as number);
+}
+
+const rotation: Checks<LogRotation> = {
+  frequency: (value) =>
+    oneOf('daily', 'hourly')(value, '', '') === undefined || integer(1000, 30 * DAY_MS)(value, '', '') === undefined
+      ? undefined
+      : `'daily', 'hourly' or a number of ms from 1000 to ${30 * DAY_MS}`,
+  size: (value) =>
+    integer(MIN_SIZE, MAX_SIZE)(bytesOf(value), '', '') === undefined
+      ? undefined
+      : `a number of bytes from ${MIN_SIZE} to ${MAX_SIZE}, or one with a unit, such as '10m'`,
+  keep: integer(1, 10_000),
+};
+
+const options: Checks<LogOptions> = {
+  level: oneOf(...logLevels, 'silent'),
+  file: text,
+  fd: integer(0, 2 ** 31 - 1),
+  rotate: nested(rotation),
+  payloads: (value) =>
+    value === false || integer(1, MAX_SHOWN_BYTES)(value, '', '') === undefined
+      ? undefined
+      : `false or a number of bytes from 1 to ${MAX_SHOWN_BYTES}`,
+  redact: (value) =>
+    Array.isArray(value) && value.every((path) => text(path, '', '') === undefined)
+      ? undefined
+      : 'an array of strings that are not empty',
+};
+
+export const log: Check = (value, path, call) => {
+  if (value === false) return undefined;
+  if (!isPlainObject(value)) return 'false or an object';
+  return nested(options)(value, path, call);
+};
+
+export const logger: Check = (value) =>
+  typeof value === 'object' &&
+  value !== null &&
+  logLevels.every((level) => typeof (value as Logger)[level] === 'function')
+    ? undefined
+    : `an object with the methods ${logLevels.join(', ')}`;
+
+interface LogChoice {
+  log?: false | LogOptions;
+  logger?: Logger;
+}
+
+/** What the options above cannot say each for itself. Throws ERR_REACTOR_INVALID_OPTION. */
+export function checkLog(call: string, { log: given, logger: user }: LogChoice): void {
+  if (given === undefined || given === false) {
+    if (given === false && user !== undefined) throw invalid(call, "options 'log' and 'logger' exclude each other");
+    return;
+  }
+  if (user !== undefined) throw invalid(call, "options 'log' and 'logger' exclude each other");
+  const { file, fd, rotate } = given;
+  if (file !== undefined && fd !== undefined) throw invalid(call, "options 'log.file' and 'log.fd' exclude each other");
+  if (rotate !== undefined) {
+    if (file === undefined) throw invalid(call, "option 'log.rotate' goes with 'log.file'");
+    if (rotate.frequency === undefined && rotate.size === undefined) {
+      throw invalid(call, "option 'log.rotate' needs 'frequency' or 'size'");
+    }
+  }
+  try {
+    if (fd !== undefined) fstatSync(fd);
+    else if (file !== undefined && rotate !== undefined) accessSync(dirname(resolve(file)), constants.W_OK);
+    else if (file !== undefined) closeSync(openSync(file, 'a'));
+  } catch (cause) {
+    const what = fd === undefined ? `'log.file' cannot be written` : `'log.fd' is not open`;
+    throw invalid(call, `option ${what}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function invalid(call: string, message: string, options?: ErrorOptions): ReactorError {
+  return new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: ${message}`, options);
+}
+
+/** Undefined: there is no log. */
+export function logSettings({ log: given, logger: user }: LogChoice): LogSettings | undefined {
+  if (given === false) return undefined;
+  const { file, fd = STDERR, rotate, payloads, redact = [] } = given ?? {};
+  const backend = {
+    to: file === undefined ? fd : resolve(file),
+    rotate: rotate && { frequency: rotate.frequency, sizeBytes: bytesOf(rotate.size), keep: rotate.keep },
+  };
+  return {
+    backend: user === undefined ? backend : undefined,
+    startsAtOnce: given !== undefined,
+    payloadBytes: payloads === undefined || payloads === false ? 0 : payloads,
+    redact,
+  };
+}
+
+/** The threshold that a reactor begins with. */
+export function firstThreshold({ log: given, logger: user }: LogChoice): number {
+  if (given === false) return logThreshold.NO_LOG;
+  const level = user === undefined ? given?.level : user.level;
+  return thresholdOf(level) ?? (thresholdOf('warn') as number);
+}
+
+export function thresholdOf(level: unknown): number | undefined {
+  if (level === 'silent') return logThreshold.SILENT;
+  const rank = logLevels.indexOf(level as LogLevel);
+  return rank < 0 ? undefined : rank;
+}
