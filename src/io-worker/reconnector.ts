@@ -40,7 +40,6 @@ export class Reconnector {
   readonly #lane: EventLane;
   readonly #dialTo: (target: Target, isAgain: boolean) => Dial;
   readonly #onOver: () => void;
-  readonly #ready: Promise<unknown>;
   readonly #settings: ReconnectSettings | undefined;
   readonly #backoff: Backoff | undefined;
   /** The address that the next round begins with. */
@@ -51,13 +50,14 @@ export class Reconnector {
   #retry: Retry | undefined;
   #openedAt = 0;
   #connected = false;
+  #isHopeless = false;
   #over: ReactorError | undefined;
   #settle:
     | { readonly resolve: (connection: TcpConnection) => void; readonly reject: (error: unknown) => void }
     | undefined;
 
   /**
-   * @param ready what the attempts need has been loaded
+   * @param ready what the attempts need is loaded: under the timeout of the first one; if that fails, trying again makes it no better
    * @param dialTo makes an attempt; `isAgain`: it is to replace a connection that was lost
    * @param onOver called when there will be no attempts any more
    */
@@ -74,7 +74,9 @@ export class Reconnector {
     this.#lane = lane;
     this.#dialTo = dialTo;
     this.#onOver = onOver;
-    this.#ready = ready;
+    ready.catch(() => {
+      this.#isHopeless = true;
+    });
     this.#settings = request.reconnect;
     this.#backoff = request.reconnect === undefined ? undefined : new Backoff(request.reconnect);
     // One that an io worker before this one had, and that was lost with it.
@@ -85,22 +87,10 @@ export class Reconnector {
   connect(): Promise<TcpConnection> {
     return new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
-      this.#ready.then(
-        () => this.#begin(),
-        (error) => {
-          // Trying again would not make it any better.
-          reject(error);
-          this.#finish();
-        },
-      );
+      // Others have lost theirs with the same io worker.
+      if (this.#request.isAgain) this.#wait({});
+      else void this.#round();
     });
-  }
-
-  #begin(): void {
-    if (this.#over !== undefined) return;
-    // Others have lost theirs with the same io worker.
-    if (this.#request.isAgain) this.#wait({});
-    else void this.#round();
   }
 
   /** No more attempts. A connection that is there stays. */
@@ -180,7 +170,7 @@ export class Reconnector {
   #failed(error: unknown): void {
     this.#failures++;
     this.#next++;
-    if (this.#settings === undefined || this.#over !== undefined) {
+    if (this.#settings === undefined || this.#over !== undefined || this.#isHopeless) {
       this.#settle?.reject(error);
       this.#finish();
     } else this.#goOn(error, undefined);

@@ -577,11 +577,9 @@ export class TcpConnection
   onIgnored(kind?: number): void {
     this.#loop.board.count(boardCounter.IGNORED_FRAMES);
     const { log } = this.#loop;
-    if (kind === undefined || !log.isEnabled('info')) return;
-    log.write('info', { connectionId: this.id, kind }, 'A system message that no service gets was ignored');
-    if (this.#loop.log.isEnabled('info')) {
-      this.#loop.log.write('info', { connection: this.id, ...this.addresses }, 'Frame of an unknown kind ignored');
-    }
+    if (!log.isEnabled('info')) return;
+    const about = { connection: this.id, ...this.addresses, ...(kind !== undefined && { kind }) };
+    log.write('info', about, 'Frame of an unknown kind ignored');
   }
 
   onBadInput(reason: CloseReason, error: ReactorError): void {

@@ -721,6 +721,7 @@ describe('codecSettings()', () => {
       type: 'frame',
       maxFrameBytes,
       compression: { thresholdBytes: 0, dictionary: Uint8Array.from(Buffer.from('words')) },
+      heartbeatMs: 0,
     });
     expect(text).to.deep.include({ delimiter: Uint8Array.of(0xe2, 0x82, 0xac, 13, 10) });
     // It goes to another thread: not the pool that a Buffer is part of.

@@ -154,7 +154,7 @@ describe('addTimer()', () => {
     }
     expect(stage.reactor.addTimer(1, () => undefined, { once: true })).to.be.at.least(first + rounds * perRound);
     // Timers that were kept would be 200 MB and more.
-    const [settled, last] = [sizes[rounds / 4] as number, sizes[rounds - 1] as number];
+    const [settled, last] = [Math.min(...sizes.slice(5, 10)), Math.min(...sizes.slice(-5))];
     expect((last - settled) / 2 ** 20).to.be.below(100);
   });
 
