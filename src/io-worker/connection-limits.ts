@@ -5,6 +5,9 @@ import { SilenceWatch } from './silence-watch.js';
 import { Deadline, type TimingWheel } from './timing-wheel.js';
 import { TokenBucket } from './token-bucket.js';
 
+/** By so much of it, by chance, a first frame may be later. */
+const FIRST_FRAME_SPREAD = 0.25;
+
 /** The connection that has the limits. */
 export interface LimitedConnection {
   /** While it is false, what the peer has sent waits on this side: that nothing comes means nothing then. */
@@ -41,7 +44,9 @@ export class ConnectionLimits {
     const { firstFrameTimeoutMs, idleTimeoutMs, maxReceiveBytesPerSecond } = settings;
     const isDeaf = (): boolean => !connection.isReading;
     if (firstFrameTimeoutMs !== undefined) {
-      const left = Math.max(1, firstFrameTimeoutMs - sinceMs);
+      // An attacker opens thousands at once: they are not closed at once.
+      const spread = 1 + FIRST_FRAME_SPREAD * Math.random();
+      const left = Math.max(1, firstFrameTimeoutMs * spread - sinceMs);
       this.#firstFrame = new SilenceWatch(wheel, left, isDeaf, () => this.#checkFirstFrame(firstFrameTimeoutMs));
     }
     if (idleTimeoutMs !== undefined) {

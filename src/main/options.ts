@@ -70,7 +70,7 @@ export interface LimitOptions {
   /**
    * How long a peer may take until its first whole frame has come, of whatever kind (with other codecs than 'frame': its first message),
    * counted from when it was accepted or connected; the TLS handshake of an accepted one is part of it. Then the connection closes with
-   * 'first-frame-timeout'. Time in which this side does not read does not count. Default: no limit; 1 ms to one day.
+   * 'first-frame-timeout', up to a quarter later. Time in which this side does not read does not count. Default: no limit; 1 ms to one day.
    */
   firstFrameTimeoutMs?: number;
   /**
