@@ -3,11 +3,17 @@ import { boardCounter, type StatusBoard } from '../shared/status-board.js';
 import type { EventLane } from './event-lane.js';
 import type { IoLog } from './io-log.js';
 import type { Origin } from './origin.js';
+import type { TcpConnection } from './tcp-connection.js';
 import { Deadline, type TimingWheel } from './timing-wheel.js';
 
 /** How often a thread is looked at, in parts of `afterMs`: a stall is measured too short by as much at worst. */
 const LOOKS = 8;
 const MIN_LOOK_MS = 2;
+
+/** Thousands of connections are told by and by: pings must not wait behind them. */
+const TELL_EVERY_MS = 10;
+const TELL_SLICES = 50;
+const MIN_TOLD_AT_ONCE = 16;
 
 /** What it needs of the event loop. */
 export interface AppStallsParts {
@@ -21,11 +27,18 @@ class Watched {
   readonly settings: HeartbeatSettings;
   /** Its threads that make no progress, and when their connections have been told last. */
   readonly stalled = new Map<EventLane, number>();
-  readonly deadline: Deadline;
+  /** When the one that has stood still for the longest time began to. */
+  since = 0;
+  /** Connections that are still to be told how it is. */
+  readonly untold = new Set<TcpConnection>();
+  atOnce = MIN_TOLD_AT_ONCE;
+  readonly look: Deadline;
+  readonly tell: Deadline;
 
-  constructor(settings: HeartbeatSettings, onDue: () => void) {
+  constructor(settings: HeartbeatSettings, onLook: () => void, onTell: () => void) {
     this.settings = settings;
-    this.deadline = new Deadline(onDue);
+    this.look = new Deadline(onLook);
+    this.tell = new Deadline(onTell);
   }
 
   get everyMs(): number {
@@ -50,14 +63,19 @@ export class AppStalls {
   watch(origin: Origin): void {
     const { heartbeat } = origin.settings;
     if (heartbeat === undefined || this.#watched.has(origin)) return;
-    const watched = new Watched(heartbeat, () => this.#look(origin, watched));
+    const watched = new Watched(
+      heartbeat,
+      () => this.#look(origin, watched),
+      () => this.#tell(watched),
+    );
     this.#watched.set(origin, watched);
-    this.#loop.wheel.set(watched.deadline, watched.everyMs);
+    this.#loop.wheel.set(watched.look, watched.everyMs);
   }
 
   #look(origin: Origin, watched: Watched): void {
     if (origin.connections.size === 0) {
       this.#watched.delete(origin);
+      this.#loop.wheel.clear(watched.tell);
       return;
     }
     const { settings, stalled } = watched;
@@ -82,22 +100,37 @@ export class AppStalls {
         isDue = true;
       }
     }
-    if (stalled.size > 0) this.#tell(origin, watched, longestMs, isDue);
-    else if (before > 0) for (const connection of [...origin.connections]) connection.appMovesOn(settings.stallAction);
-    this.#loop.wheel.set(watched.deadline, watched.everyMs);
+    watched.since = now - longestMs;
+    if (stalled.size > 0 || before > 0) this.#choose(origin, watched, isDue);
+    this.#loop.wheel.set(watched.look, watched.everyMs);
+  }
+
+  /** @param isDue also those are told again that have been told */
+  #choose(origin: Origin, watched: Watched, isDue: boolean): void {
+    for (const connection of origin.connections) {
+      const isStalled = connection.input.isOnNoneBut(watched.stalled);
+      if (isStalled !== connection.isStalled || (isDue && isStalled)) watched.untold.add(connection);
+    }
+    watched.atOnce = Math.max(MIN_TOLD_AT_ONCE, Math.ceil(watched.untold.size / TELL_SLICES));
+    this.#tell(watched);
+  }
+
+  #tell(watched: Watched): void {
+    const { settings, stalled, untold } = watched;
+    const stallMs = Date.now() - watched.since;
+    let left = watched.atOnce;
+    for (const connection of untold) {
+      if (left-- === 0) break;
+      untold.delete(connection);
+      if (connection.input.isOnNoneBut(stalled)) connection.appStalled(stallMs, settings.stallAction);
+      else connection.appMovesOn(settings.stallAction);
+    }
+    if (untold.size > 0) this.#loop.wheel.set(watched.tell, TELL_EVERY_MS);
   }
 
   #noteStall(lane: EventLane, stalledMs: number, { stallAction }: HeartbeatSettings): void {
     this.#loop.board.count(boardCounter.STALLS);
     const { threadId } = lane;
     this.#loop.log.write('warn', { threadId, stalledMs, action: stallAction }, 'A thread makes no progress');
-  }
-
-  /** @param isDue not only those are told that have not been yet */
-  #tell(origin: Origin, { settings, stalled }: Watched, stalledMs: number, isDue: boolean): void {
-    for (const connection of [...origin.connections]) {
-      if (!connection.input.isOnNoneBut(stalled)) connection.appMovesOn(settings.stallAction);
-      else if (isDue || !connection.isStalled) connection.appStalled(stalledMs, settings.stallAction);
-    }
   }
 }
