@@ -70,7 +70,7 @@ export type { ConnectionId } from './shared/connection-id.js';
 export type { ConnectionDetails, Dispatch, ServerAddress } from './shared/control-protocol.js';
 export type { ConnectionAddresses, TlsPeer } from './shared/event-record.js';
 export type { StallAction } from './shared/heartbeat-settings.js';
-export type { Percentiles } from './shared/lateness-histogram.js';
+export type { Lateness } from './shared/lateness-histogram.js';
 export type { LogLevel } from './shared/log-protocol.js';
 export { errorCodes, ReactorError, type ReactorErrorCode } from './shared/reactor-error.js';
 export type { ServiceAction, ServiceHook } from './shared/service-report.js';

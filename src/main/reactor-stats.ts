@@ -1,4 +1,4 @@
-import { LATENESS_BUCKETS, type Percentiles, percentilesOf } from '../shared/lateness-histogram.js';
+import { LATENESS_BUCKETS, type Lateness, latenessOf } from '../shared/lateness-histogram.js';
 import type { Registry } from '../shared/registry.js';
 import { type BoardCounter, boardCounter } from '../shared/status-board.js';
 import type { IoLinks } from './io-links.js';
@@ -25,7 +25,7 @@ export interface ReactorStats {
   readonly closed: number;
   /** Pings that heartbeats have sent, and how many ms after they were due, of all since the io workers started: within 20 %. */
   readonly pings: number;
-  readonly pingLateness: Percentiles;
+  readonly pingLateness: Lateness;
   /** How often a thread has made no progress for as long as `heartbeat.onStall` allows; once for each of its servers and clients. */
   readonly stalls: number;
   /** Frames of kinds that are allowed and that nobody here is interested in. */
@@ -88,14 +88,14 @@ export function readStats(links: IoLinks, registry: Registry): ReactorStats {
   };
 }
 
-function pingLatenessOf(links: IoLinks): Percentiles {
+function pingLatenessOf(links: IoLinks): Lateness {
   const counts = new Float64Array(LATENESS_BUCKETS);
   let max = 0;
   for (const { board } of links.all) {
     for (const [bucket, count] of board.pingLateness.entries()) (counts[bucket] as number) += count;
     max = Math.max(max, board.counter(boardCounter.PING_LATENESS_MAX));
   }
-  return percentilesOf(counts, max);
+  return latenessOf(counts, max);
 }
 
 /** Every thread that is attached, once: the longest time of all its lanes, and all that waits for it. */

@@ -11,11 +11,14 @@ export const LATENESS_BUCKETS = 64;
 const FIRST_BUCKET_MS = 0.5;
 const GROWTH = 1.2;
 
-export interface Percentiles {
+/** In ms. */
+export interface Lateness {
   readonly p50: number;
   readonly p99: number;
   readonly p999: number;
   readonly max: number;
+  /** What they are made of: how many were later than the bucket before and earlier than `belowMs`. Empty ones are left out. */
+  readonly histogram: readonly { readonly belowMs: number; readonly count: number }[];
 }
 
 /** The bucket of a lateness in ms. */
@@ -25,9 +28,16 @@ export function latenessBucket(ms: number): number {
 }
 
 /** @param counts how many fell into each bucket @param max the largest of all, exactly */
-export function percentilesOf(counts: ArrayLike<number>, max: number): Percentiles {
+export function latenessOf(counts: ArrayLike<number>, max: number): Lateness {
   let total = 0;
-  for (let bucket = 0; bucket < LATENESS_BUCKETS; bucket++) total += counts[bucket] as number;
+  const histogram: { belowMs: number; count: number }[] = [];
+  for (let bucket = 0; bucket < LATENESS_BUCKETS; bucket++) {
+    const count = counts[bucket] as number;
+    total += count;
+    const isLast = bucket === LATENESS_BUCKETS - 1;
+    if (count > 0)
+      histogram.push({ belowMs: isLast ? Number.POSITIVE_INFINITY : FIRST_BUCKET_MS * GROWTH ** bucket, count });
+  }
   const percentile = (share: number): number => {
     let left = total * share;
     for (let bucket = 0; bucket < LATENESS_BUCKETS; bucket++) {
@@ -37,5 +47,5 @@ export function percentilesOf(counts: ArrayLike<number>, max: number): Percentil
     }
     return max;
   };
-  return { p50: percentile(0.5), p99: percentile(0.99), p999: percentile(0.999), max };
+  return { p50: percentile(0.5), p99: percentile(0.99), p999: percentile(0.999), max, histogram };
 }
