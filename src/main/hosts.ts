@@ -135,6 +135,7 @@ export class Hosts {
       },
       close: (self, drainMs) => this.#close(self, 'local-shutdown', drainMs),
       defer: (run) => links.loop.defer(run),
+      checkOpen,
       hold,
     });
     this.#hosts.set(client.id, client);

@@ -31,6 +31,8 @@ export interface ClientBackend {
   close(client: TcpClient, drainMs: number): Promise<CloseReport>;
   /** Behind the microtasks that an answer sets in motion. */
   defer(run: () => void): void;
+  /** Throws what the reactor has died of, or that it is closed. */
+  checkOpen(call: string): void;
   /** Keeps the thread alive while somebody waits. */
   hold<T>(wait: () => Promise<T>): Promise<T>;
 }
@@ -117,7 +119,7 @@ export class TcpClient extends TcpHost {
         this.#attempts.set(attempt, { resolve, reject });
         const kept = this.#kept.get(attempt);
         const call = kept === undefined ? this.#backend.connect(request) : this.#call(attempt, kept);
-        call.catch(reject);
+        call.catch((error) => this.#callFailed(attempt, error, reject));
       });
       // Aborted, or the client closed, after it had succeeded and before anybody could know.
       if (signal?.aborted === true) connection.destroy();
@@ -150,6 +152,8 @@ export class TcpClient extends TcpHost {
           return;
         } catch (error) {
           if (!(error instanceof ReactorError) || error.code !== 'ERR_REACTOR_IO_WORKER_CRASH') throw error;
+          // The same code says that there will be no other one (`respawn: false`).
+          this.#backend.checkOpen('connect()');
           await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
         }
       }
@@ -160,11 +164,13 @@ export class TcpClient extends TcpHost {
 
   /** Its io worker has died, and nobody is asked for it. */
   #resume(id: number, kept: Kept): void {
-    this.#call(id, kept).catch((error) => {
-      const waiting = this.#attempts.get(id);
-      if (waiting !== undefined) waiting.reject(error);
-      else if (this.#drop(id)) this.emit('reconnectFailed', error);
-    });
+    this.#call(id, kept).catch((error) => this.#callFailed(id, error));
+  }
+
+  /** There will be no connection. The first one that there was, if there was one, may have come before its call was answered. */
+  #callFailed(id: number, error: Error, reject = this.#attempts.get(id)?.reject): void {
+    if (this.#kept.get(id)?.connection === undefined) reject?.(error);
+    else if (this.#drop(id)) this.emit('reconnectFailed', error);
   }
 
   /** Nobody connects again for that call. Returns whether anybody would have. */

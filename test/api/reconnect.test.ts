@@ -256,6 +256,26 @@ describe('reconnect', () => {
     expect(await (await raw.peers.reaches(2))[1]?.read().texts.reaches(1)).to.deep.equal(['alive']);
   });
 
+  it('gives up when the io worker has died and is not replaced', async () => {
+    const started = next<[Worker]>(process, 'worker');
+    const reactor = await own.spawn({ respawn: false });
+    const [ioWorker] = await started;
+    const died = next(reactor, 'error');
+    const raw = await own.listenRaw();
+    const client = reactor.client({ reconnect: quick });
+    const told = watch(client);
+    await client.connect({ host: HOST, port: raw.port });
+    await ioWorker.terminate();
+    await died;
+    const [error] = await told.failed.reaches(1);
+    expect(codeOf(error)).to.be.oneOf(['ERR_REACTOR_IO_WORKER_CRASH', 'ERR_REACTOR_CLOSED']);
+    const refused = await client.connect({ host: HOST, port: raw.port }).then(
+      () => undefined,
+      (reason: ReactorError) => reason.code,
+    );
+    expect(refused).to.equal('ERR_REACTOR_IO_WORKER_CRASH');
+  });
+
   it('is done by the io worker while the thread that wants it stands still', async () => {
     const raw = await own.listenRaw();
     const thread = await AppThread.attached(own, stage.reactor.handle);
