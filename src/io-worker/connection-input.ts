@@ -525,7 +525,8 @@ export class ConnectionInput implements OutboxOwner {
     this.#isServing = true;
     const isTaken = this.#services?.system(kind, viewOf(bytes, start, end)) === true;
     this.#isServing = false;
-    if (!isTaken) this.ignored(kind);
+    if (isTaken) this.#noteMoved(1, end - start);
+    else this.ignored(kind);
     return true;
   }
 
@@ -628,7 +629,10 @@ export class ConnectionInput implements OutboxOwner {
     const isHandled = this.#services?.message(viewOf(bytes, start, end)) === true;
     this.#isServing = false;
     const isHalted = this.#halt !== undefined;
-    if (isHandled) this.#owner.onMessages(1);
+    if (isHandled) {
+      this.#noteMoved(1, end - start);
+      this.#owner.onMessages(1);
+    }
     // A codec may give something of its own accord.
     if (isHalted && !this.#decoding) this.#endHalt();
     return isHandled || isHalted;

@@ -169,9 +169,10 @@ export class FrameConnection implements ConnectionCodec {
   }
 
   ping(clock: number): boolean {
-    const body = Buffer.allocUnsafe(PING_CLOCK_BYTES);
-    body.writeDoubleLE(clock);
-    return this.#sink.writeOwn((output) => output.write(encodeFrame(frameKind.PING, body)));
+    const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + PING_CLOCK_BYTES);
+    writeHeader(frame, frameKind.PING, 0, PING_CLOCK_BYTES);
+    frame.writeDoubleLE(clock, FRAME_HEADER_BYTES);
+    return this.#sink.writeOwn((output) => output.write(frame));
   }
 
   busy(stallMs: number): void {
@@ -332,7 +333,8 @@ export class FrameConnection implements ConnectionCodec {
 
   /** What answers none of this side's pings means nothing. */
   #heedPong(clock: Uint8Array): void {
-    if (clock.length === PING_CLOCK_BYTES) this.#sink.pong(Buffer.from(clock).readDoubleLE());
+    if (clock.length !== PING_CLOCK_BYTES) return;
+    this.#sink.pong(Buffer.from(clock.buffer, clock.byteOffset, PING_CLOCK_BYTES).readDoubleLE());
   }
 
   #heedBusy(body: Uint8Array): boolean {

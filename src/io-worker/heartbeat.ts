@@ -1,11 +1,11 @@
 import type { HeartbeatSettings } from '../shared/heartbeat-settings.js';
 import { Deadline, type TimingWheel } from './timing-wheel.js';
 
-/** Pings may be so much late, so that those of many connections go out together. */
-const PING_SLACK_MS = 8;
+/** Pings may be late by so much of the interval, so that those of many connections go out together and wake this thread once. */
+const PING_SLACK_SHARE = 1 / 128;
 
 /** Each interval is chosen anew between so much of it and all of it; the first one is spread wider: all may have connected at once. */
-const LEAST_SHARE = 0.8;
+const LEAST_SHARE = 0.9;
 const LEAST_FIRST_SHARE = 0.2;
 
 /** This thread has stood still if it comes to look so much of the timeout too late, and so many ms. */
@@ -48,6 +48,7 @@ export class Heartbeat {
   #clock: number | undefined;
   #lastLook: NodeJS.Immediate | undefined;
   #stopped = false;
+  readonly #slackMs: number;
   /** Peers are to think that this side is dead. */
   isSilenced = false;
 
@@ -61,6 +62,7 @@ export class Heartbeat {
     this.#wheel = wheel;
     this.#owner = owner;
     this.#random = random;
+    this.#slackMs = Math.max(1, Math.round(PING_SLACK_SHARE * settings.intervalMs));
     this.#heardAt = wheel.now;
     this.#wait = this.#intervalFrom(LEAST_FIRST_SHARE);
     this.#plan(this.#heardAt);
@@ -95,7 +97,7 @@ export class Heartbeat {
   #plan(now: number): void {
     const silentAt = this.#silentSince + this.#settings.timeoutMs;
     const pingAt = this.#pingDue;
-    if (pingAt < silentAt) this.#wheel.set(this.#deadline, Math.max(1, pingAt - now), PING_SLACK_MS);
+    if (pingAt < silentAt) this.#wheel.set(this.#deadline, Math.max(1, pingAt - now), this.#slackMs);
     else this.#wheel.set(this.#deadline, Math.max(1, silentAt - now));
   }
 

@@ -472,13 +472,15 @@ export class TcpConnection
   // ---- the socket's ----
 
   onData(bytes: Uint8Array, length: number): void {
-    this.#loop.wake();
     this.#loop.table.noteReceived(this.slot, Date.now(), length);
     this.#heartbeat?.heard();
     if (this.#loop.log.isEnabled('trace')) {
       this.#loop.log.write('trace', { connection: this.id, bytes: bytes.subarray(0, length) }, 'Received');
     }
+    const { moved } = this.input;
     this.input.received(bytes, length);
+    // An answer is likely. Heartbeats are none of a thread's business: they need no turn.
+    if (this.input.moved !== moved) this.#loop.wake();
     if (!this.#closed) this.#limits?.received(length);
     if (this.#closed || !this.#hasReadEnough(length)) return;
     this.#setPause(pauseReason.RESTING, true);
