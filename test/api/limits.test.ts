@@ -223,7 +223,7 @@ describe('limits of a connection', () => {
       });
 
       it('does not take it for idle, or for late, while it is not read', async () => {
-        const { connection, peer } = await open({ limits: { firstFrameTimeoutMs: 150, idleTimeoutMs: 150 } });
+        const { connection, peer } = await open({ limits: { firstFrameTimeoutMs: 150, idleTimeoutMs: 300 } });
         connection.pause();
         peer.read();
         await new Promise((resolve) => setTimeout(resolve, 350));
