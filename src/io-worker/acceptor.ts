@@ -25,6 +25,7 @@ export class Acceptor {
   /** When sockets were accepted whose handshake is under way. */
   readonly #acceptedAt = new WeakMap<ConnectionAddresses, number>();
   #listening: Promise<ServerAddress> | undefined;
+  #isStopped = false;
   #address: ServerAddress = { address: '', port: 0, family: '' };
 
   /** Throws ERR_REACTOR_INVALID_OPTION for TLS settings that cannot be used. */
@@ -58,6 +59,7 @@ export class Acceptor {
     const server = this.#server;
     const { services } = this.#origin;
     if (services !== undefined) await services.start();
+    if (this.#isStopped) throw new ReactorError('ERR_REACTOR_CLOSED', 'listen(): the server was closed meanwhile');
     try {
       if (path !== undefined) await listenOnPath(server, { path, mode, backlog });
       else await this.#bind(request);
@@ -99,6 +101,7 @@ export class Acceptor {
 
   /** Stops listening; its connections stay. The server object itself never says that it has closed: see SocketStream.adopt. */
   stop(): void {
+    this.#isStopped = true;
     this.#server.close();
     this.#tls?.stop();
   }

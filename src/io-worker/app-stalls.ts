@@ -9,6 +9,9 @@ import { Deadline, type TimingWheel } from './timing-wheel.js';
 /** How often a thread is looked at, in parts of `afterMs`: a stall is measured too short by as much at worst. */
 const LOOKS = 8;
 const MIN_LOOK_MS = 2;
+/** A look is late, and judges nobody, when the one before was so many of them and so many ms ago. */
+const LATE_LOOKS = 2;
+const LATE_MS = 50;
 
 /** Thousands of connections are told by and by: pings must not wait behind them. */
 const TELL_EVERY_MS = 10;
@@ -29,6 +32,8 @@ class Watched {
   readonly stalled = new Map<EventLane, number>();
   /** When the one that has stood still for the longest time began to. */
   since = 0;
+  /** By the wheel's clock. */
+  lookedAt = Number.POSITIVE_INFINITY;
   /** Connections that are still to be told how it is. */
   readonly untold = new Set<TcpConnection>();
   atOnce = MIN_TOLD_AT_ONCE;
@@ -80,6 +85,13 @@ export class AppStalls {
     }
     const { settings, stalled } = watched;
     const now = Date.now();
+    // This thread has stood still itself, with the whole process perhaps: the others get their time.
+    const isLate = this.#loop.wheel.now - watched.lookedAt > LATE_LOOKS * watched.everyMs + LATE_MS;
+    watched.lookedAt = this.#loop.wheel.now;
+    if (isLate) {
+      this.#loop.wheel.set(watched.look, watched.everyMs);
+      return;
+    }
     const before = stalled.size;
     let longestMs = 0;
     let isDue = false;

@@ -15,6 +15,8 @@ export interface Chunk {
   readonly pool: number;
   /** A frame of this side's own (hello, pong): no sender was charged for it. */
   readonly own?: boolean;
+  /** A first piece of it has been handed out. */
+  isCut?: boolean;
 }
 
 /** True if all of it fits into one chunk, where it starts like `offset` modulo 8. */

@@ -52,7 +52,10 @@ export class ClientServices {
     const { client } = request;
     let hold = this.#holds.get(client);
     if (hold === undefined) {
-      hold = new ClientServicesHold(request, this.#parts, () => this.#holds.delete(client));
+      const made = new ClientServicesHold(request, this.#parts, () => {
+        if (this.#holds.get(client) === made) this.#holds.delete(client);
+      });
+      hold = made;
       this.#holds.set(client, hold);
     }
     hold.retain();

@@ -405,6 +405,10 @@ export class ConnectionInput implements OutboxOwner {
 
   message(bytes: Uint8Array, start: number, end: number, kind: number = frameKind.DATA): boolean {
     if (kind === frameKind.DATA && this.#services?.takesMessages === true) {
+      // Room for it first: a service must not get it twice because it could not be passed on then.
+      const length = end - start;
+      const isLong = length > STREAM_ABOVE_BYTES;
+      if (isLong || this.#batchBytes + FRAME_HEADER_BYTES + length > batch.length) this.#flushBatch();
       if (!this.#takes()) return false;
       if (this.#serve(bytes, start, end)) return true;
     }

@@ -136,7 +136,7 @@ export class ConnectionOutput {
     if (this.#buffer.bytes > 0) {
       const room = Math.min(WRITE_BYTES, this.pace?.room(this.#buffer.bytes) ?? WRITE_BYTES);
       // Who is asked for room calls back when there is some.
-      if (room === 0 || !this.#write(this.#buffer.take(room))) return false;
+      if (room === 0 || !this.#write(this.#buffer.take(room, this.pace !== undefined))) return false;
     }
     if (this.#buffer.bytes > 0) {
       this.#owner.onOutput();

@@ -10,7 +10,7 @@ import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
 import { addressesOf } from './socket-addresses.js';
 import { SocketStream } from './socket-stream.js';
-import { TcpConnection } from './tcp-connection.js';
+import { type ConnectionKeeper, TcpConnection } from './tcp-connection.js';
 import type { TlsClientContexts } from './tls-client-contexts.js';
 import { nodeError, tlsError } from './tls-error.js';
 
@@ -28,6 +28,7 @@ export interface ConnectorTarget {
   readonly target: Target;
   /** It is to replace a connection that was lost. */
   readonly isAgain: boolean;
+  readonly keeper: ConnectionKeeper | undefined;
 }
 
 /** One attempt to connect: it ends with a connection, an error, or an abort, whichever comes first. */
@@ -35,7 +36,7 @@ export class Connector {
   readonly #loop: EventLoop;
   readonly #request: ConnectRequest;
   readonly #target: Target;
-  readonly #isAgain: boolean;
+  readonly #to: ConnectorTarget;
   readonly #codec: Promise<Codec>;
   readonly #originOf: (codec: Codec) => Origin;
   readonly #contexts: TlsClientContexts;
@@ -54,7 +55,7 @@ export class Connector {
     this.#loop = loop;
     this.#request = request;
     this.#target = to.target;
-    this.#isAgain = to.isAgain;
+    this.#to = to;
     this.#codec = parts.codec;
     this.#originOf = parts.originOf;
     this.#contexts = parts.clientContexts;
@@ -79,7 +80,7 @@ export class Connector {
       this.#fail = undefined;
     }
     const origin = this.#originOf(await this.#codec);
-    const connection = TcpConnection.open(this.#loop, this.#stream, origin, { attempt, isAgain: this.#isAgain });
+    const connection = TcpConnection.open(this.#loop, this.#stream, origin, { ...this.#to, attempt });
     if (connection === undefined) {
       this.#destroy();
       const message = `All ${this.#loop.table.slots} connections of the reactor are in use (maxConnections)`;

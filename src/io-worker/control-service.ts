@@ -186,6 +186,8 @@ export class ControlService implements IoWorkerControl {
       const services = this.#parts.clientServices.hold(request);
       const { reuseReadBuffer, clientContexts, reconnectors } = this.#parts;
       const loading = loadCodec(request.connection.codec, this.#loop.wheel);
+      // While the services start nobody waits for it.
+      loading.catch(() => undefined);
       const codec = services === undefined ? loading : services.started.then(() => loading);
       const originOf = (loaded: Codec): Origin => this.#clientOrigin(request, loaded, services);
       const parts = { reuseReadBuffer, clientContexts, codec, originOf };
@@ -194,11 +196,13 @@ export class ControlService implements IoWorkerControl {
         request,
         lane,
         codec,
-        (target, isAgain) => new Connector(this.#loop, request, { target, isAgain }, parts),
+        (to) => new Connector(this.#loop, request, to, parts),
         () => {
           reconnectors.delete(request.attempt);
           this.#attempts.delete(reconnector);
           services?.release();
+          const origin = this.#loop.origins.get(request.client);
+          if (origin?.isUnused === true) this.#loop.origins.delete(request.client);
         },
       );
       reconnectors.set(request.attempt, reconnector);

@@ -19,7 +19,14 @@ export interface OutboxOwner {
   onUnblocked(): void;
 }
 
-const ANSWERS: ReadonlySet<number> = new Set([eventKind.ANSWERS, eventKind.ANSWER_FIRST, eventKind.ANSWER_PART]);
+/** Besides input: what peers can bring about as often as they like. */
+const PEERS: ReadonlySet<number> = new Set([
+  eventKind.ANSWERS,
+  eventKind.ANSWER_FIRST,
+  eventKind.ANSWER_PART,
+  eventKind.BUSY,
+  eventKind.GOODBYE,
+]);
 
 const NOBODY: OutboxOwner = { messagesDone: () => 0, onUnblocked: () => undefined };
 
@@ -75,7 +82,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
 
   event(kind: number, payload: Buffer): void {
     if (!this.isBlocked && this.lane.offer(kind, this.#slot, this.#generation, payload, 0, payload.length)) return;
-    this.#wait({ kind, payload, isInput: false, upTo: 0, isSuspect: false }, false);
+    this.#wait({ kind, payload, isInput: false, upTo: 0, isSuspect: false }, PEERS.has(kind));
   }
 
   /**
@@ -122,7 +129,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
     }
     for (const { payload, isInput, kind } of this.#pending.splice(0, count)) {
       this.lane.countWaiting(-payload.length);
-      if (isInput || ANSWERS.has(kind)) this.#countInput(-1);
+      if (isInput || PEERS.has(kind)) this.#countInput(-1);
     }
     if (this.#pending.length > 0) return false;
     this.#owner.onUnblocked();

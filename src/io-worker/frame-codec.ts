@@ -309,7 +309,7 @@ export class FrameConnection implements ConnectionCodec {
     if (kind >= FIRST_USER_KIND) return this.#sink.system?.(kind, bytes, body, end) !== false;
     switch (kind) {
       case frameKind.PING:
-        if (this.#sink.answersPings) this.#answerPing(bytes.slice(body, end));
+        if (this.#sink.answersPings) this.#answerPing(Buffer.from(bytes.subarray(body, end)));
         return true;
       case frameKind.PONG:
         this.#heedPong(bytes.subarray(body, end));
@@ -326,7 +326,7 @@ export class FrameConnection implements ConnectionCodec {
     }
   }
 
-  /** A peer that asks and does not read the answers gets no more of them. */
+  /** A peer that asks and does not read the answers gets no more of them. The body is a copy: the answer may have to wait. */
   #answerPing(body: Uint8Array): void {
     this.#sink.writeOwn((output) => output.write(encodeFrame(frameKind.PONG, body)));
   }

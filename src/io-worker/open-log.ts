@@ -23,7 +23,8 @@ export function openLog(
     const message: LogMessage = { failed: toErrorData(error) };
     port.postMessage(message);
   });
-  if (startsAtOnce && at.threshold.logThreshold < logThreshold.SILENT) sink.start();
+  // Whatever is wrong with it, the io worker is needed more.
+  if (startsAtOnce && at.threshold.logThreshold < logThreshold.SILENT) sink.tryToStart();
   return new GatedLog(sink, at.threshold, at.board, payloadBytes);
 }
 

@@ -108,16 +108,20 @@ export class OutputBuffer {
     return whole;
   }
 
-  /** Hands out the next chunks: `limit` bytes, give or take a pooled chunk. */
-  take(limit: number): Chunk[] {
+  /**
+   * Hands out the next chunks: `limit` bytes, give or take a pooled chunk.
+   * @param isExact not a byte more: pooled chunks are cut, too, and given back with their last piece
+   */
+  take(limit: number, isExact = false): Chunk[] {
     const taken: Chunk[] = [];
     let room = limit;
     while (room > 0) {
       const chunk = this.#chunks[this.#head];
       if (chunk === undefined) break;
       const length = chunk.end - chunk.start;
-      if (chunk.pool === -1 && length > room) {
-        taken.push({ ...chunk, end: chunk.start + room });
+      if ((chunk.pool === -1 || isExact) && length > room) {
+        taken.push({ ...chunk, end: chunk.start + room, pool: -1 });
+        chunk.isCut = true;
         chunk.start += room;
         this.bytes -= room;
         break;
@@ -141,7 +145,8 @@ export class OutputBuffer {
   }
 
   clear(): void {
-    this.release(this.#chunks.slice(this.#head) as Chunk[]);
+    // Of one that has been cut, the kernel may still be reading the first piece.
+    this.release((this.#chunks.slice(this.#head) as Chunk[]).filter(({ isCut }) => isCut !== true));
     this.#chunks = [];
     this.#head = 0;
     this.bytes = 0;

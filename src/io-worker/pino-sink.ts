@@ -47,14 +47,20 @@ export class PinoSink implements LogSink {
     this.#logger ??= this.#open();
   }
 
-  write(level: LogLevel, fields: object, message: string): boolean {
-    if (this.#isOver || this.#waitingBytes > MAX_WAITING_BYTES) return false;
+  /** False: it cannot be, and that has been told. */
+  tryToStart(): boolean {
     try {
       this.start();
+      return true;
     } catch (error) {
       this.#fail(error as Error);
       return false;
     }
+  }
+
+  write(level: LogLevel, fields: object, message: string): boolean {
+    if (this.#isOver || this.#waitingBytes > MAX_WAITING_BYTES) return false;
+    if (!this.tryToStart()) return false;
     this.#logger?.[level](fields, message);
     return true;
   }

@@ -5,10 +5,11 @@ import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { ReconnectNews, ReconnectSettings, Target } from '../shared/reconnect-settings.js';
 import { boardCounter } from '../shared/status-board.js';
 import { Backoff } from './backoff.js';
+import type { ConnectorTarget } from './connector.js';
 import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import type { Retry } from './retry-schedule.js';
-import type { TcpConnection } from './tcp-connection.js';
+import type { ConnectionKeeper, TcpConnection } from './tcp-connection.js';
 
 /** A connection that was open for so long has lasted, unless `maxDelayMs` is shorter: what follows is a new story. */
 const LASTING_MS = 10_000;
@@ -34,16 +35,18 @@ export interface Dial {
  *            +----------------------------------------------------------------------------+
  * ```
  */
-export class Reconnector {
+export class Reconnector implements ConnectionKeeper {
   readonly #loop: EventLoop;
   readonly #request: ConnectRequest;
   readonly #lane: EventLane;
-  readonly #dialTo: (target: Target, isAgain: boolean) => Dial;
+  readonly #dialTo: (to: ConnectorTarget) => Dial;
   readonly #onOver: () => void;
   readonly #settings: ReconnectSettings | undefined;
   readonly #backoff: Backoff | undefined;
   /** The address that the next round begins with. */
   #next = 0;
+  /** The one that is being tried. */
+  #at = 0;
   /** Attempts in a row that have failed. */
   #failures = 0;
   #dial: Dial | undefined;
@@ -58,7 +61,7 @@ export class Reconnector {
 
   /**
    * @param ready what the attempts need is loaded: under the timeout of the first one; if that fails, trying again makes it no better
-   * @param dialTo makes an attempt; `isAgain`: it is to replace a connection that was lost
+   * @param dialTo makes an attempt
    * @param onOver called when there will be no attempts any more
    */
   constructor(
@@ -66,7 +69,7 @@ export class Reconnector {
     request: ConnectRequest,
     lane: EventLane,
     ready: Promise<unknown>,
-    dialTo: (target: Target, isAgain: boolean) => Dial,
+    dialTo: (to: ConnectorTarget) => Dial,
     onOver: () => void,
   ) {
     this.#loop = loop;
@@ -106,9 +109,11 @@ export class Reconnector {
     for (let tried = 0; tried < targets.length && this.#over === undefined; tried++) {
       const at = (this.#next + tried) % targets.length;
       try {
-        this.#dial = this.#dialTo(targets[at] as Target, this.#connected);
+        this.#at = at;
+        const keeper = this.#settings === undefined ? undefined : this;
+        this.#dial = this.#dialTo({ target: targets[at] as Target, isAgain: this.#connected, keeper });
         if (this.#connected) this.#loop.board.count(boardCounter.RECONNECT_ATTEMPTS);
-        this.#opened(await this.#dial.connect(), at);
+        this.#opened(await this.#dial.connect());
         return;
       } catch (error) {
         failure = error;
@@ -119,25 +124,23 @@ export class Reconnector {
     this.#failed(this.#over ?? ofAll(targets.length, failure));
   }
 
-  #opened(connection: TcpConnection, at: number): void {
+  onMade(): void {
+    this.#next = this.#at;
+    this.#connected = true;
+    this.#openedAt = this.#loop.wheel.now;
+  }
+
+  /** It may have been lost again by now. */
+  #opened(connection: TcpConnection): void {
     if (this.#over !== undefined) {
       // Aborted at the moment it succeeded.
-      connection.destroy('local-destroy');
+      if (!connection.isClosed) connection.destroy('local-destroy');
       this.#settle?.reject(this.#over);
       return;
     }
-    this.#next = at;
-    this.#connected = true;
-    this.#openedAt = this.#loop.wheel.now;
     this.#settle?.resolve(connection);
     this.#settle = undefined;
     if (this.#settings === undefined) this.#finish();
-    else {
-      connection.comesBack = (reason) => this.#comesBack(reason);
-      connection.onClosed((reason, error) => this.#lost(reason, error));
-      // Its thread has died, or its codec has failed at once.
-      if (connection.isClosed) this.#finish();
-    }
   }
 
   get #hasLasted(): boolean {
@@ -145,12 +148,11 @@ export class Reconnector {
     return this.#loop.wheel.now - this.#openedAt >= Math.min(maxDelayMs, LASTING_MS);
   }
 
-  #comesBack(reason: CloseReason): boolean {
-    if (this.#over !== undefined || UNWANTED.has(reason)) return false;
-    return this.#hasLasted || this.#failures + 1 < (this.#settings as ReconnectSettings).maxAttempts;
+  comesBack(reason: CloseReason): boolean {
+    return this.#over === undefined && !UNWANTED.has(reason);
   }
 
-  #lost(reason: CloseReason, error: Error | undefined): void {
+  onLost(reason: CloseReason, error: Error | undefined): void {
     if (this.#over !== undefined) return;
     if (UNWANTED.has(reason)) {
       this.#finish();

@@ -57,7 +57,7 @@ const pauseReason = {
   /** It has brought more than `maxReceiveBytesPerSecond`. */
   THROTTLED: 32,
   /** Services answer it more than it reads. */
-  OUTPUT: 16,
+  OUTPUT: 64,
 } as const;
 
 /** Both are no reason to look into, and have counters or limits of their own. */
@@ -71,6 +71,17 @@ export interface Opening {
   readonly isAgain?: boolean;
   /** How long ago it was accepted. */
   readonly sinceMs?: number;
+  /** Who wants another one in its place when it is lost. */
+  readonly keeper?: ConnectionKeeper | undefined;
+}
+
+/** Sees to it that there is another connection in the place of one that is lost. */
+export interface ConnectionKeeper {
+  /** Before anything can happen to it. */
+  onMade(): void;
+  /** Whether there will be an attempt to replace it, or the news that there is none. */
+  comesBack(reason: CloseReason): boolean;
+  onLost(reason: CloseReason, error: Error | undefined): void;
 }
 
 /**
@@ -138,16 +149,15 @@ export class TcpConnection
   #unsentBytes = 0;
   readonly #openedAt = performance.now();
   #closePayload: Buffer = NOTHING;
-  readonly #whenClosed: ((reason: CloseReason, error: Error | undefined) => void)[] = [];
-  /** Whether somebody will see to it that there is another one in its place. */
-  comesBack: ((reason: CloseReason) => boolean) | undefined;
+  readonly #whenClosed: (() => void)[] = [];
+  readonly #keeper: ConnectionKeeper | undefined;
 
   private constructor(
     loop: EventLoop,
     socket: SocketStream,
     origin: Origin,
     at: { slot: number; generation: number },
-    { attempt, isAgain = false, sinceMs = 0 }: Opening,
+    { attempt, isAgain = false, sinceMs = 0, keeper }: Opening,
   ) {
     this.#loop = loop;
     this.#socket = socket;
@@ -157,6 +167,7 @@ export class TcpConnection
     this.addresses = socket.addresses;
     this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
     this.#encoder = new ConnectionEncoder(this.#output, loop.chunkPool, this);
+    this.#keeper = keeper;
     const { passesOn } = origin.audience;
     const about = { addresses: this.addresses, origin: origin.id, attempt, isAgain, passesOn };
     this.input = new ConnectionInput(at, this, about, loop.wheel);
@@ -185,6 +196,7 @@ export class TcpConnection
     if (at === undefined) return undefined;
     const connection = new TcpConnection(loop, socket, origin, at, opening);
     loop.slots.put(at.slot, connection);
+    opening.keeper?.onMade();
     connection.#start();
     return connection;
   }
@@ -332,6 +344,7 @@ export class TcpConnection
     // The connection ends with the peer's FIN, which a paused socket would never see. The app side bounds what comes before.
     this.#pausedBy.clear();
     this.#setPause(pauseReason.BY_APP, false);
+    this.#setPause(pauseReason.STALLED, false);
     this.#encoder.finish();
     this.#watchShutdown();
   }
@@ -437,7 +450,7 @@ export class TcpConnection
       if (this.input.isHeld && !this.input.isLeaving) this.orphan();
       return Promise.resolve();
     }
-    const closed = new Promise<void>((resolve) => this.onClosed(() => resolve()));
+    const closed = new Promise<void>((resolve) => this.#whenClosed.push(resolve));
     if (this.#windDownReason === undefined) {
       this.#windDownReason = reason;
       this.#sayGoodbye(reason);
@@ -445,11 +458,6 @@ export class TcpConnection
       if (this.input.isHeld && !this.input.isLeaving) this.#windDownAlone(reason);
     }
     return closed;
-  }
-
-  /** Told when it has closed. */
-  onClosed(listener: (reason: CloseReason, error: Error | undefined) => void): void {
-    this.#whenClosed.push(listener);
   }
 
   /** Bytes that it had accepted and that the kernel never got, once it is closed. */
@@ -849,7 +857,9 @@ export class TcpConnection
     board.count(boardCounter.CLOSED);
     board.count(boardCounter.OPEN, -1);
     const counts = table.counts(this.slot);
-    const reconnecting = this.comesBack?.(reason) === true;
+    // A peer may answer the end of this side with a reset: that it was wanted is what counts.
+    const intent = this.#finishing && this.#reason !== undefined ? this.#reason : reason;
+    const reconnecting = this.#keeper?.comesBack(intent) === true;
     this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, counts }, error);
     const openMs = performance.now() - this.#openedAt;
     logClosed(this.#loop.log, this, { reason, unsentBytes, openMs, counts, error });
@@ -863,6 +873,7 @@ export class TcpConnection
     }
     this.services?.closed(reason);
     this.input.closed(this.#closePayload, UNCUT_REASONS.has(reason));
-    for (const listener of this.#whenClosed) listener(reason, error);
+    for (const listener of this.#whenClosed) listener();
+    this.#keeper?.onLost(intent, error);
   }
 }

@@ -20,7 +20,7 @@ export interface CloseDetail {
   readonly unreadMessages: number;
   /** Why the peer has ended, if it has said so (codec 'frame') and this thread got the connection's events. */
   readonly goodbye?: string;
-  /** The client is going to connect again (`reconnect`). */
+  /** The client is going to connect again (`reconnect`): 'reconnecting' or 'reconnectFailed' follows. */
   readonly reconnecting?: true;
   /** What went wrong, if anything did. */
   readonly error?: Error;

@@ -1,4 +1,5 @@
 import { accessSync, closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, resolve } from 'node:path';
 import { type LogLevel, type LogSettings, logLevels, logThreshold } from '../shared/log-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
@@ -107,7 +108,8 @@ export function checkLog(call: string, { log: given, logger: user }: LogChoice):
     return;
   }
   if (user !== undefined) throw invalid(call, "options 'log' and 'logger' exclude each other");
-  const { file, fd, rotate } = given;
+  const { file, fd, rotate, redact } = given;
+  if (redact !== undefined) checkPaths(call, redact);
   if (file !== undefined && fd !== undefined) throw invalid(call, "options 'log.file' and 'log.fd' exclude each other");
   if (rotate !== undefined) {
     if (file === undefined) throw invalid(call, "option 'log.rotate' goes with 'log.file'");
@@ -122,6 +124,18 @@ export function checkLog(call: string, { log: given, logger: user }: LogChoice):
   } catch (cause) {
     const what = fd === undefined ? `'log.file' cannot be written` : `'log.fd' is not open`;
     throw invalid(call, `option ${what}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Which paths there are, only pino knows. */
+function checkPaths(call: string, paths: readonly string[]): void {
+  const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
+  try {
+    pino({ redact: [...paths] }, { write: () => undefined });
+  } catch (cause) {
+    throw invalid(call, `option 'log.redact' has a path that pino does not take: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }
 

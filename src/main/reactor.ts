@@ -252,12 +252,13 @@ export class Reactor extends EventEmitter<ReactorEvents> {
   /** One connection, with a client of its own. Rejects like `client()` and `TcpClient.connect()`. Thread: any. */
   async connect(options: ConnectOptions & ClientOptions): Promise<TcpConnection> {
     checkShorthandConnect(options);
-    const { host, port, path, timeoutMs, signal, ...clientOptions } = options;
+    const { host, port, path, addresses, timeoutMs, signal, ...clientOptions } = options;
     this.#checkOpen('connect()');
     return this.#hosts.connect(clientOptions, {
       ...(host !== undefined && { host }),
       ...(port !== undefined && { port }),
       ...(path !== undefined && { path }),
+      ...(addresses !== undefined && { addresses }),
       ...(timeoutMs !== undefined && { timeoutMs }),
       ...(signal !== undefined && { signal }),
     });

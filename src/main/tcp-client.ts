@@ -50,9 +50,6 @@ interface Kept {
   readonly onAborted: () => void;
 }
 
-/** This side has ended it: it does not come back. */
-const UNWANTED: ReadonlySet<CloseReason> = new Set(['local-shutdown', 'local-destroy', 'reactor-close', 'orphaned']);
-
 /** Whoever is gone is looked for so often. */
 const LOOK_AGAIN_MS = 10;
 
@@ -145,7 +142,7 @@ export class TcpClient extends TcpHost {
   async #call(id: number, kept: Kept): Promise<void> {
     kept.isCalling = true;
     try {
-      while (this.#kept.get(id) === kept) {
+      while (this.#kept.get(id) === kept && this.#closing === undefined) {
         try {
           // The connection may have been here and gone before the call that has asked for it is answered.
           await this.#backend.connect({ ...kept.request, isAgain: kept.connection !== undefined });
@@ -249,7 +246,7 @@ export class TcpClient extends TcpHost {
     const id = this.#callOf(connection);
     if (id !== undefined) {
       const kept = this.#kept.get(id) as Kept;
-      if (UNWANTED.has(reason)) this.#drop(id);
+      if (detail.reconnecting !== true) this.#drop(id);
       // Until it is there again, or is given up: the news of that follow.
       else if (reason !== 'io-worker-crash') {
         void this.#backend.hold(

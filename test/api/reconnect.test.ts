@@ -218,6 +218,60 @@ describe('reconnect', () => {
     expect(told.connections.entries[2]?.connection.remotePort).to.equal(one.port);
   });
 
+  it('does not come back from a shutdown that the peer answers with a reset', async () => {
+    const raw = await own.listenRaw();
+    const client = stage.client({ reconnect: quick });
+    const told = watch(client);
+    const connection = await client.connect({ host: HOST, port: raw.port });
+    const peer = (await raw.first()).read();
+    const end = closed(connection);
+    connection.shutdown();
+    await peer.ended;
+    peer.reset();
+    expect((await end).detail.reconnecting).to.equal(undefined);
+    await stage.settle();
+    expect(told.reconnecting.entries).to.deep.equal([]);
+  });
+
+  it('counts a connection that ends as it is opened: it tries again, and gives up', async () => {
+    const raw = await own.listenRaw();
+    const services = [new URL('../fixtures/service-refusing.js', import.meta.url)];
+    const client = stage.client({ reconnect: { ...quick, maxAttempts: 3 }, services });
+    const told = watch(client);
+    client.connect({ host: HOST, port: raw.port }).catch(() => undefined);
+    await told.failed.reaches(1);
+    expect(told.reconnecting.entries.map(({ reason }) => reason)).to.deep.equal(['service-failed', 'service-failed']);
+    expect(client.connectionCount).to.equal(0);
+  });
+
+  it('of several addresses is there for reactor.connect(), too: without coming back', async () => {
+    const raw = await own.listenRaw();
+    const addresses = [
+      { host: HOST, port: await freePort() },
+      { host: HOST, port: raw.port },
+    ];
+    const connection = await stage.reactor.connect({ addresses });
+    expect(connection.remotePort).to.equal(raw.port);
+    const end = closed(connection);
+    connection.destroy();
+    await end;
+  });
+
+  it('is no matter of what cannot be loaded: that rejects at once, and the io worker lives', async () => {
+    const raw = await own.listenRaw();
+    const codec = { module: new URL('../fixtures/no-such-codec.js', import.meta.url) };
+    const services = [new URL('../fixtures/service-slow-start.js', import.meta.url)];
+    const refused = await stage
+      .client({ reconnect: quick, codec, services })
+      .connect({ host: HOST, port: raw.port })
+      .then(
+        () => undefined,
+        (error: ReactorError) => error.code,
+      );
+    expect(refused).to.equal('ERR_REACTOR_CODEC_FAILED');
+    expect(stage.reactor.stats().ioWorkerStarts).to.deep.equal([1]);
+  });
+
   it('tells of the last of several addresses that all fail', async () => {
     const [first, second] = [await freePort(), await freePort()];
     const addresses = [

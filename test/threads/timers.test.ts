@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import type { Reactor, ReactorError, TimerCallback, TimerOptions } from '../../src/index.js';
 import { Child } from '../fixtures/child.js';
 import { Log, next } from '../fixtures/events.js';
+import { collectGarbage } from '../fixtures/scenario-tools.js';
 import { props, scene } from '../fixtures/scene.js';
 
 const INTERVAL_MS = 10;
@@ -150,6 +151,7 @@ describe('addTimer()', () => {
       await new Promise((resolve) => setImmediate(resolve));
       expect(ids.every((id) => stage.reactor.removeTimer(id))).to.equal(true);
       await passes(1);
+      await collectGarbage();
       sizes.push(process.memoryUsage.rss());
     }
     expect(stage.reactor.addTimer(1, () => undefined, { once: true })).to.be.at.least(first + rounds * perRound);
