@@ -782,6 +782,19 @@ describe('FrameConnection', () => {
     });
   });
 
+  it('keeps what a ping has brought for an answer that has to wait: the read buffer is read into again', () => {
+    const waiting: ((output: CodecOutput) => void | Promise<void>)[] = [];
+    const sink = new RecordingSink();
+    sink.writeOwn = (write) => waiting.push(write) > 0;
+    const connection = makeConnection(sink);
+    const read = frame(1, Buffer.from('its own'));
+    connection.decode(read, 0, read.length);
+    read.fill('secrets of another peer ');
+    const pieces: Uint8Array[] = [];
+    for (const write of waiting) void write({ write: (bytes) => void pieces.push(bytes) });
+    expect(Buffer.concat(pieces)).to.deep.equal(frame(2, Buffer.from('its own')));
+  });
+
   describe('memory', () => {
     v8.setFlagsFromString('--expose-gc');
     const collectGarbage = vm.runInNewContext('gc') as () => void;
