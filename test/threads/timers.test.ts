@@ -151,12 +151,13 @@ describe('addTimer()', () => {
       await new Promise((resolve) => setImmediate(resolve));
       expect(ids.every((id) => stage.reactor.removeTimer(id))).to.equal(true);
       await passes(1);
+      if (round !== rounds / 2 && round !== rounds - 1) continue;
       await collectGarbage();
       sizes.push(process.memoryUsage.rss());
     }
     expect(stage.reactor.addTimer(1, () => undefined, { once: true })).to.be.at.least(first + rounds * perRound);
-    // Timers that were kept would be 200 MB and more.
-    const [settled, last] = [Math.min(...sizes.slice(5, 10)), Math.min(...sizes.slice(-5))];
+    // The 450,000 timers between the two, if they were kept, would be more than that.
+    const [settled, last] = sizes as [number, number];
     expect((last - settled) / 2 ** 20).to.be.below(100);
   });
 
