@@ -1,6 +1,6 @@
 import { closeReasonOf } from '../shared/close-reason.js';
 import { commandKind, decodeBroadcast, decodeGroupMessage, decodeOvertaken } from '../shared/command-record.js';
-import { type ConnectionTable, MAX_LANES } from '../shared/connection-table.js';
+import { type ConnectionTable, MAX_LANES, NO_COUNTS } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
 import { encodeClose, eventKind } from '../shared/event-record.js';
 import { ReactorError } from '../shared/reactor-error.js';
@@ -38,14 +38,7 @@ const FORGOTTEN: Buffer = encodeClose(
   {
     reason: 'local-destroy',
     unsentBytes: 0,
-    counts: {
-      lastReceivedAt: 0,
-      bytesReceived: 0,
-      bytesSent: 0,
-      messagesReceived: 0,
-      droppedMessages: 0,
-      roundTripMs: 0,
-    },
+    counts: NO_COUNTS,
   },
   new ReactorError('ERR_REACTOR_CONNECTION_CLOSED', 'It had been closed before this thread asked about it'),
 );

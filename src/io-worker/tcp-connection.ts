@@ -689,7 +689,7 @@ export class TcpConnection
 
   onSilent(silentMs: number): void {
     const message = `Nothing came from the peer for ${Math.round(silentMs)} ms`;
-    this.onOverLimit('heartbeat-timeout', new ReactorError('ERR_REACTOR_HEARTBEAT_TIMEOUT', message));
+    this.#endWithGoodbye('heartbeat-timeout', new ReactorError('ERR_REACTOR_HEARTBEAT_TIMEOUT', message));
   }
 
   get answersPings(): boolean {
@@ -710,7 +710,7 @@ export class TcpConnection
     switch (action) {
       case 'close': {
         const message = `The thread that gets its events has made no progress for ${Math.round(stallMs)} ms`;
-        this.onOverLimit('app-stalled', new ReactorError('ERR_REACTOR_APP_STALLED', message));
+        this.#endWithGoodbye('app-stalled', new ReactorError('ERR_REACTOR_APP_STALLED', message));
         break;
       }
       case 'stop-heartbeat':
@@ -753,6 +753,11 @@ export class TcpConnection
   }
 
   onOverLimit(reason: CloseReason, error: ReactorError): void {
+    this.#endWithGoodbye(reason, error);
+  }
+
+  /** At once, but for what the kernel takes at once. */
+  #endWithGoodbye(reason: CloseReason, error: ReactorError): void {
     if (this.#closed) return;
     this.#sayGoodbye(reason);
     while (this.#output.flush());

@@ -159,11 +159,6 @@ export class TcpClient extends TcpHost {
     }
   }
 
-  /** Its io worker has died, and nobody is asked for it. */
-  #resume(id: number, kept: Kept): void {
-    this.#call(id, kept).catch((error) => this.#callFailed(id, error));
-  }
-
   /** There will be no connection. The first one that there was, if there was one, may have come before its call was answered. */
   #callFailed(id: number, error: Error, reject = this.#attempts.get(id)?.reject): void {
     if (this.#kept.get(id)?.connection === undefined) reject?.(error);
@@ -217,7 +212,8 @@ export class TcpClient extends TcpHost {
     for (const [id, kept] of this.#kept) {
       if (!isAffected(id)) continue;
       if (!isCrash) this.#drop(id);
-      else if (!kept.isCalling) this.#resume(id, kept);
+      // Nobody is being asked for it.
+      else if (!kept.isCalling) this.#call(id, kept).catch((reason) => this.#callFailed(id, reason));
     }
     for (const [id, attempt] of this.#attempts) if (isAffected(id) && !this.#kept.has(id)) attempt.reject(error);
   }

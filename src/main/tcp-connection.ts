@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
-import { type ConnectionCounts, framing, slotState } from '../shared/connection-table.js';
+import { type ConnectionCounts, framing, NO_COUNTS, slotState } from '../shared/connection-table.js';
 import type { ConnectionDetails } from '../shared/control-protocol.js';
 import type { CloseEvent, ConnectionAddresses, PartHeader } from '../shared/event-record.js';
 import { frameKind, REQUEST_ID_BYTES, requestId } from '../shared/frame-format.js';
@@ -20,15 +20,6 @@ import { makeReply, type Reply } from './reply.js';
 import { SendPath, sendOutcome } from './send-path.js';
 import { surfaceErrors } from './surface.js';
 import { throwIfAborted } from './waiters.js';
-
-const NO_COUNTS: ConnectionCounts = Object.freeze({
-  lastReceivedAt: 0,
-  bytesReceived: 0,
-  bytesSent: 0,
-  messagesReceived: 0,
-  droppedMessages: 0,
-  roundTripMs: 0,
-});
 
 const FRESH: MessageInfo = Object.freeze({ redelivered: false });
 const REDELIVERED: MessageInfo = Object.freeze({ redelivered: true });

@@ -117,6 +117,16 @@ export interface ConnectionCounts {
   readonly roundTripMs: number;
 }
 
+/** Of a connection that nothing is known of any more. */
+export const NO_COUNTS: ConnectionCounts = Object.freeze({
+  lastReceivedAt: 0,
+  bytesReceived: 0,
+  bytesSent: 0,
+  messagesReceived: 0,
+  droppedMessages: 0,
+  roundTripMs: 0,
+});
+
 function traitsOf(settings: SlotSettings): number {
   return (
     settings.framing |
