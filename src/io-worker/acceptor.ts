@@ -1,5 +1,5 @@
 import net from 'node:net';
-import type { ListenRequest, ServerAddress } from '../shared/control-protocol.js';
+import type { ListenRequest, ServerAddress, SocketWays } from '../shared/control-protocol.js';
 import type { ConnectionAddresses } from '../shared/event-record.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { boardCounter } from '../shared/status-board.js';
@@ -20,7 +20,7 @@ export class Acceptor {
   readonly #tls: TlsAcceptor | undefined;
   readonly #unix: UnixPaths | undefined;
   readonly #loop: EventLoop;
-  readonly #reuseReadBuffer: boolean;
+  readonly #sockets: SocketWays;
   readonly #limits: AcceptLimits | undefined;
   /** When sockets were accepted whose handshake is under way. */
   readonly #acceptedAt = new WeakMap<ConnectionAddresses, number>();
@@ -29,10 +29,10 @@ export class Acceptor {
   #address: ServerAddress = { address: '', port: 0, family: '' };
 
   /** Throws ERR_REACTOR_INVALID_OPTION for TLS settings that cannot be used. */
-  constructor(loop: EventLoop, origin: Origin, request: ListenRequest, reuseReadBuffer: boolean) {
+  constructor(loop: EventLoop, origin: Origin, request: ListenRequest, sockets: SocketWays) {
     this.#origin = origin;
     this.#loop = loop;
-    this.#reuseReadBuffer = reuseReadBuffer;
+    this.#sockets = sockets;
     const { tls, path, acceptLimits } = request;
     if (acceptLimits !== undefined) this.#limits = new AcceptLimits(acceptLimits, loop.worker);
     if (path !== undefined) this.#unix = { remote: '', local: path };
@@ -155,7 +155,7 @@ export class Acceptor {
 
   /** Returns the socket that tells of its end, which may be another one. */
   #adopt(accepted: net.Socket): net.Socket {
-    const stream = SocketStream.adopt(accepted, this.#reuseReadBuffer, this.#unix);
+    const stream = SocketStream.adopt(accepted, this.#sockets, this.#unix);
     this.#open(stream, 0);
     return stream.socket;
   }

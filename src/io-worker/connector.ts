@@ -1,6 +1,6 @@
 import net from 'node:net';
 import tls from 'node:tls';
-import type { ConnectRequest } from '../shared/control-protocol.js';
+import type { ConnectRequest, SocketWays } from '../shared/control-protocol.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { Target } from '../shared/reconnect-settings.js';
 import { boardCounter } from '../shared/status-board.js';
@@ -16,7 +16,7 @@ import { nodeError, tlsError } from './tls-error.js';
 
 /** What attempts have in common. */
 export interface ConnectorParts {
-  readonly reuseReadBuffer: boolean;
+  readonly sockets: SocketWays;
   readonly clientContexts: TlsClientContexts;
   /** Loaded before it connects: what the peer sends at once is read at once. */
   readonly codec: Promise<Codec>;
@@ -42,7 +42,7 @@ export class Connector {
   readonly #contexts: TlsClientContexts;
   /** For messages. */
   readonly #where: string;
-  readonly #reuseReadBuffer: boolean;
+  readonly #sockets: SocketWays;
   #raw: net.Socket | undefined;
   /** Made when there is something to be read from it: what the handshake reads is not the connection's. */
   #stream: SocketStream | undefined;
@@ -59,7 +59,7 @@ export class Connector {
     this.#codec = parts.codec;
     this.#originOf = parts.originOf;
     this.#contexts = parts.clientContexts;
-    this.#reuseReadBuffer = parts.reuseReadBuffer;
+    this.#sockets = parts.sockets;
     const { host, port, path } = to.target;
     this.#where = path === undefined ? `${host}:${port}` : JSON.stringify(path);
   }
@@ -110,7 +110,7 @@ export class Connector {
     const { host, port, path } = this.#target;
     const { tls } = this.#request;
     const target = path === undefined ? { host, port } : { path };
-    if (tls === undefined) this.#stream = SocketStream.connect(target, this.#reuseReadBuffer);
+    if (tls === undefined) this.#stream = SocketStream.connect(target, this.#sockets);
     const raw = this.#stream?.socket ?? net.connect({ ...target, allowHalfOpen: true, noDelay: true });
     this.#raw = raw;
     raw.once('connect', () => {

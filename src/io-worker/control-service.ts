@@ -11,6 +11,7 @@ import type {
   ListenRequest,
   ServerAddress,
   ServerDescription,
+  SocketWays,
 } from '../shared/control-protocol.js';
 import { NOTHING_DRAINED, sumDrained } from '../shared/drain-report.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
@@ -32,7 +33,7 @@ import type { TlsClientContexts } from './tls-client-contexts.js';
 export interface IoWorkerParts {
   readonly loop: EventLoop;
   readonly ioWorkers: number;
-  readonly reuseReadBuffer: boolean;
+  readonly sockets: SocketWays;
   /** By the number of the call that has asked for them. */
   readonly reconnectors: Map<number, Reconnector>;
   readonly clientContexts: TlsClientContexts;
@@ -108,7 +109,7 @@ export class ControlService implements IoWorkerControl {
         origin.services = new Services(services, this.#loop);
         origin.services.belongTo(origin);
       }
-      const acceptor = new Acceptor(this.#loop, origin, request, this.#parts.reuseReadBuffer);
+      const acceptor = new Acceptor(this.#loop, origin, request, this.#parts.sockets);
       origin.inform(lane);
       if (seniority !== undefined) origin.subscribe(lane, seniority);
       // Known before it listens: two threads may ask for it after a crash.
@@ -184,13 +185,13 @@ export class ControlService implements IoWorkerControl {
     return settle(async () => {
       const lane = this.#openLane();
       const services = this.#parts.clientServices.hold(request);
-      const { reuseReadBuffer, clientContexts, reconnectors } = this.#parts;
+      const { sockets, clientContexts, reconnectors } = this.#parts;
       const loading = loadCodec(request.connection.codec, this.#loop.wheel);
       // While the services start nobody waits for it.
       loading.catch(() => undefined);
       const codec = services === undefined ? loading : services.started.then(() => loading);
       const originOf = (loaded: Codec): Origin => this.#clientOrigin(request, loaded, services);
-      const parts = { reuseReadBuffer, clientContexts, codec, originOf };
+      const parts = { sockets, clientContexts, codec, originOf };
       const reconnector = new Reconnector(
         this.#loop,
         request,

@@ -17,7 +17,7 @@ import { TlsClientContexts } from './tls-client-contexts.js';
 const RESTORE_MS = 3000;
 
 const data = workerData as IoWorkerData;
-const { worker, ioWorkers, firstFreshServer, sizes, reuseReadBuffer } = data;
+const { worker, ioWorkers, firstFreshServer, sizes, sockets } = data;
 
 const board = new StatusBoard(new SharedMemory(data.board));
 const loop = new EventLoop(
@@ -34,7 +34,7 @@ const restoredUntil = data.isSuccessor ? performance.now() + RESTORE_MS : 0;
 const parts: IoWorkerParts = {
   loop,
   ioWorkers,
-  reuseReadBuffer,
+  sockets,
   restoredUntil,
   firstFreshServer,
   reconnectors: new Map(),

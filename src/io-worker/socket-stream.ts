@@ -1,9 +1,11 @@
 import net from 'node:net';
 import { TLSSocket } from 'node:tls';
+import type { SocketWays } from '../shared/control-protocol.js';
 import type { ConnectionAddresses } from '../shared/event-record.js';
 import { READ_BUFFER_BYTES } from '../shared/lane.js';
 import type { TlsInfo } from '../shared/tls-settings.js';
 import type { Chunk } from './chunk-pool.js';
+import { canWriteDirectly, type WriteHandle, writeDirectly, writeError } from './direct-writes.js';
 import { addressesOf, type UnixPaths } from './socket-addresses.js';
 import { tlsInfoOf } from './tls-info.js';
 
@@ -36,6 +38,9 @@ interface HandleHolder {
   _handle: StreamHandle | null;
 }
 
+/** TLS is in between. */
+const AS_DOCUMENTED: SocketWays = { reuseReadBuffer: false, directWrites: false };
+
 /** Where a socket may connect to. */
 export type SocketTarget = { readonly host: string; readonly port: number } | { readonly path: string };
 
@@ -50,13 +55,18 @@ export class SocketStream {
   readonly #unix: UnixPaths | undefined;
   #addresses: ConnectionAddresses | undefined;
   #writing = false;
+  /** Without TLS, if it is wanted. */
+  readonly #mayWriteDirectly: boolean;
+  /** Whether its handle lets it: known from the first write on. */
+  #canWriteDirectly: boolean | undefined;
 
   private constructor(
     create: (onread: net.OnReadOpts | undefined) => net.Socket,
-    reuseReadBuffer: boolean,
+    { reuseReadBuffer, directWrites }: SocketWays,
     unix: UnixPaths | undefined,
   ) {
     this.#unix = unix;
+    this.#mayWriteDirectly = directWrites;
     this.socket = create(
       reuseReadBuffer
         ? {
@@ -80,35 +90,36 @@ export class SocketStream {
    * second socket is made on the first one's handle. That is undocumented: on a Node where the handle looks different, the
    * first socket is kept and read through 'data' events.
    */
-  static adopt(accepted: net.Socket, reuseReadBuffer: boolean, unix: UnixPaths | undefined): SocketStream {
+  static adopt(accepted: net.Socket, ways: SocketWays, unix: UnixPaths | undefined): SocketStream {
     const holder = accepted as unknown as HandleHolder;
     const handle = holder._handle;
-    if (!reuseReadBuffer || typeof handle?.useUserBuffer !== 'function' || typeof handle.reading !== 'boolean') {
-      return new SocketStream(() => accepted, false, unix);
+    const isKnown = typeof handle?.useUserBuffer === 'function' && typeof handle.reading === 'boolean';
+    if (!ways.reuseReadBuffer || !isKnown) {
+      return new SocketStream(() => accepted, { ...ways, reuseReadBuffer: false }, unix);
     }
     holder._handle = null;
     handle.reading = false;
     return new SocketStream(
       (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
-      true,
+      ways,
       unix,
     );
   }
 
-  static connect(target: SocketTarget, reuseReadBuffer: boolean): SocketStream {
+  static connect(target: SocketTarget, ways: SocketWays): SocketStream {
     return new SocketStream(
       (onread) => {
         const options = { ...target, allowHalfOpen: true, noDelay: true };
         return net.connect(onread === undefined ? options : { ...options, onread });
       },
-      reuseReadBuffer,
+      ways,
       'path' in target ? { remote: target.path, local: '' } : undefined,
     );
   }
 
   /** A socket whose handshake is done. What has come behind it waits. */
   static secured(socket: TLSSocket, addresses: ConnectionAddresses): SocketStream {
-    const stream = new SocketStream(() => socket, false, undefined);
+    const stream = new SocketStream(() => socket, AS_DOCUMENTED, undefined);
     stream.#addresses = { ...addresses, encrypted: true };
     // A listener for 'data' has set it flowing, from the next tick on.
     socket.pause();
@@ -140,6 +151,11 @@ export class SocketStream {
    */
   write(chunks: readonly Chunk[]): boolean {
     const { socket } = this;
+    const handle = this.#mayWriteDirectly ? (socket as unknown as HandleHolder)._handle : null;
+    if (handle !== null) {
+      this.#canWriteDirectly ??= canWriteDirectly(handle);
+      if (this.#canWriteDirectly) return this.#writeDirectly(handle as object as WriteHandle, chunks);
+    }
     const last = chunks.length - 1;
     if (last > 0) socket.cork();
     for (let i = 0; i <= last; i++) {
@@ -168,6 +184,21 @@ export class SocketStream {
     this.listener = undefined;
     this.socket.destroy();
   }
+
+  #writeDirectly(handle: WriteHandle, chunks: readonly Chunk[]): boolean {
+    const status = writeDirectly(handle, chunks, this.#onDone);
+    if (status === 'done') return true;
+    this.#writing = true;
+    if (status !== 'pending') this.#onDone(status);
+    return false;
+  }
+
+  readonly #onDone = (status: number): void => {
+    if (status === 0) {
+      this.#writing = false;
+      this.listener?.onWritten();
+    } else this.socket.destroy(writeError(status));
+  };
 
   readonly #onWritten = (error?: Error | null): void => {
     // The callback of a write that the kernel took at once comes late, when the next one may already be under way.

@@ -1,6 +1,6 @@
 import type { Transferable } from 'node:worker_threads';
 import { ConnectionTable } from '../shared/connection-table.js';
-import type { LaneRequest } from '../shared/control-protocol.js';
+import type { LaneRequest, SocketWays } from '../shared/control-protocol.js';
 import type { LaneSizes } from '../shared/lane.js';
 import type { ReactorError } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
@@ -16,7 +16,7 @@ const STEADY_MS = 30_000;
 
 export interface IoWorkerSettings {
   readonly sizes: LaneSizes;
-  readonly reuseReadBuffer: boolean;
+  readonly sockets: SocketWays;
   readonly respawn: boolean;
   readonly log: LogReceiver | undefined;
 }
@@ -84,7 +84,7 @@ export class IoWorkerSupervisor {
       firstGeneration: supervised.table.firstGeneration,
       sizes: this.#settings.sizes,
       isSuccessor: this.#registry.epochOf(worker) > 0,
-      reuseReadBuffer: this.#settings.reuseReadBuffer,
+      sockets: this.#settings.sockets,
       registry: this.#registry.memory.buffer,
       log: this.#settings.log?.open(),
     };

@@ -90,6 +90,7 @@ const spawn: Checks<SpawnOptions> = {
   commandRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
   eventRingBytes: powerOfTwo(MIN_LANE_RING_BYTES, MAX_RING_CAPACITY),
   reuseReadBuffer: flag,
+  directWrites: flag,
   log,
   logger,
 };

@@ -136,6 +136,11 @@ export interface SpawnOptions {
    * of Node that are checked first. False: never.
    */
   reuseReadBuffer?: boolean;
+  /**
+   * True (default): sockets without TLS are written past the stream that is on them, which is faster. That depends on internals of
+   * Node that are checked first. False: never.
+   */
+  directWrites?: boolean;
   /** What io workers write, by pino, without any other thread. Default: lines of level 'warn' and above, to stderr. False: nothing. */
   log?: false | LogOptions;
   /**

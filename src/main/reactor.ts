@@ -170,7 +170,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
       ioWorkers: options.ioWorkers ?? 1,
       stallAfterMs: options.stallAfterMs ?? DEFAULT_STALL_MS,
     };
-    const { reuseReadBuffer = true, respawn = true } = options;
+    const { reuseReadBuffer = true, directWrites = true, respawn = true } = options;
     const sizes: LaneSizes = {
       commandRingBytes: options.commandRingBytes ?? DEFAULT_RING_BYTES,
       eventRingBytes: options.eventRingBytes ?? DEFAULT_RING_BYTES,
@@ -179,7 +179,7 @@ export class Reactor extends EventEmitter<ReactorEvents> {
     const logs = logSettings(options);
     const log =
       logs === undefined ? undefined : new LogReceiver(logs, options.logger, (error) => reactor.#onLogFailed(error));
-    const reactor = new Reactor(handle, { sizes, reuseReadBuffer, respawn, log });
+    const reactor = new Reactor(handle, { sizes, sockets: { reuseReadBuffer, directWrites }, respawn, log });
     reactor.#registry.logThreshold = firstThreshold(options);
     answerPings();
     await reactor.#supervisor?.start(handle.ioWorkers);

@@ -137,6 +137,14 @@ export interface ConnectRequest {
   readonly tls: TlsClientSettings | undefined;
 }
 
+/** How sockets are read and written. Each of them off: as documented, as on a Node whose internals are unknown. */
+export interface SocketWays {
+  /** Off: through 'data' events. */
+  readonly reuseReadBuffer: boolean;
+  /** Off: through the stream that a socket is. */
+  readonly directWrites: boolean;
+}
+
 /** What an io worker is started with. */
 export interface IoWorkerData {
   readonly worker: number;
@@ -150,8 +158,7 @@ export interface IoWorkerData {
   readonly sizes: LaneSizes;
   /** It takes the place of one that has died: threads will restore their servers. */
   readonly isSuccessor: boolean;
-  /** Off: sockets are read through 'data' events, as on a Node whose internals are unknown. */
-  readonly reuseReadBuffer: boolean;
+  readonly sockets: SocketWays;
   readonly registry: SharedArrayBuffer;
   /** Undefined: there is no log. */
   readonly log: LogWiring | undefined;

@@ -202,6 +202,7 @@ const checks: readonly CheckCase[] = [
       commandRingBytes: ringBytes,
       eventRingBytes: ringBytes,
       reuseReadBuffer: flag,
+      directWrites: flag,
       log: {
         good: [false, {}, { level: 'trace' }, { level: 'silent', fd: 1 }, { payloads: 64, redact: ['a.b'] }],
         bad: [true, null, 'warn', [], 0],
