@@ -13,7 +13,8 @@ import type { TcpConnection } from './tcp-connection.js';
 export interface ConnectionHost {
   hasMessageListener(): boolean;
   hasRequestListener(): boolean;
-  onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void;
+  /** False: nobody listens for messages. */
+  onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): boolean;
   /** False: nobody listens for requests. */
   onRequest(connection: TcpConnection, data: Buffer, reply: Reply): boolean;
   /** Several threads get each event. */

@@ -7,7 +7,11 @@ const MAX_OVERTAKEN = 1024;
 export interface FlowOwner {
   /** Somebody listens for messages. */
   hasListener(): boolean;
-  emitMessage(message: Buffer): void;
+  /**
+   * @param discards it has been dropped if nobody listens
+   * @returns false: nobody listens, and nothing has happened
+   */
+  emitMessage(message: Buffer, discards: boolean): boolean;
   /** Somebody listens for requests. */
   hasRequestListener(): boolean;
   /** @param number see `requestDone` */
@@ -81,11 +85,6 @@ export class InboundFlow {
   /** Messages that came and had not been taken when the flow was sealed or cut. */
   get unread(): number {
     return this.#unread;
-  }
-
-  /** Messages can be taken straight, without being kept: they need not be copied. */
-  get isDirect(): boolean {
-    return this.#queue.isEmpty && this.#takesMessages();
   }
 
   start(): void {
@@ -176,25 +175,24 @@ export class InboundFlow {
   #messagesDone(count: number, threw = false): void {
     const before = this.#front;
     this.#front += count;
-    while (this.#overtaken.delete(this.#front + 1)) this.#front++;
+    if (this.#overtaken.size > 0) while (this.#overtaken.delete(this.#front + 1)) this.#front++;
     this.#owner.onMessagesDone(this.#front - before, threw);
     if (!this.#hasKept || !this.#queue.isEmpty || !this.#requests.isEmpty) return;
     this.#hasKept = false;
     this.#owner.onSettled();
   }
 
-  /** Takes a message that need not be kept (`isDirect`) or may be. */
-  push(message: Buffer): void {
+  /** @param isBorrowed it is valid only during the call, and copied if it has to be kept */
+  push(message: Buffer, isBorrowed: boolean): void {
     this.#arrived++;
     if (this.#cut) {
       this.#unread++;
       return;
     }
-    if (this.isDirect) {
-      this.#owner.emitMessage(message);
-      return;
-    }
-    this.#queue.push(message, this.#arrived);
+    // Whether anybody listens shows when it has gone out: to ask first would cost as much again.
+    const isNext = this.#queue.isEmpty && this.#iterators.size === 0 && this.#canTake();
+    if (isNext && this.#owner.emitMessage(message, this.#discards)) return;
+    this.#queue.push(isBorrowed ? Buffer.from(message) : message, this.#arrived);
     this.#hasKept = true;
     this.#updateReading();
     this.#wakeIterators();
@@ -259,7 +257,7 @@ export class InboundFlow {
     }
     if (this.#queue.isEmpty) return false;
     if (this.#takesMessages()) {
-      this.#owner.emitMessage(this.#queue.shift() as Buffer);
+      this.#owner.emitMessage(this.#queue.shift() as Buffer, this.#discards);
       return true;
     }
     const isInTheWay = !this.#requests.isEmpty && this.#isUnheard() && this.#owner.hasRequestListener();

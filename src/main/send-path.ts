@@ -86,8 +86,28 @@ export class SendPath {
     const length = messageLength(call, data);
     const { table, commands, lane } = this.#context;
     const slot = this.#slot;
-    const generation = this.#generation;
-    if (this.#stopped || table.state(slot, generation) !== slotState.OPEN) return sendOutcome.NOT_OPEN;
+    const bytes = header.bytes + length;
+    const before = table.buffered(slot);
+    // A message longer than the limit itself must be sendable, when nothing else waits.
+    const isOver = before > 0 && before + bytes > this.#overflowLimit;
+    if (this.#stopped || isOver || length > most || length < this.#minMessage || bytes === 0) {
+      return this.#sendUnusual(call, length, most, isOver, before);
+    }
+    // Whether it is open shows when it is charged.
+    const charged = commands.send(slot, this.#generation, this.#credit, data, length, header);
+    if (charged === NOT_OPEN) return sendOutcome.NOT_OPEN;
+    if (charged + bytes <= this.#highWater) return sendOutcome.SENT;
+    this.#drainWanted = true;
+    this.#onWait();
+    if (!table.awaitDrain(slot, lane)) setImmediate(this.#lookAgain);
+    return sendOutcome.SENT_ABOVE_HIGH_WATER;
+  }
+
+  /** What is not sent. */
+  #sendUnusual(call: string, length: number, most: number, isOver: boolean, before: number): SendOutcome {
+    if (this.#stopped || this.#context.table.state(this.#slot, this.#generation) !== slotState.OPEN) {
+      return sendOutcome.NOT_OPEN;
+    }
     if (length > most) {
       const message = `${call}: a message of ${length} bytes; this connection takes ${most} at most`;
       throw new ReactorError('ERR_REACTOR_MESSAGE_TOO_LARGE', message);
@@ -96,21 +116,12 @@ export class SendPath {
       const message = `${call}: a message of ${length} bytes; this connection takes ${this.#minMessage} at least`;
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
     }
-    const bytes = header.bytes + length;
-    const before = table.buffered(slot);
-    if (bytes === 0) return before <= this.#highWater ? sendOutcome.SENT : sendOutcome.SENT_ABOVE_HIGH_WATER;
-    // A message longer than the limit itself must be sendable, when nothing else waits.
-    if (before > 0 && before + bytes > this.#overflowLimit) {
+    if (isOver) {
       this.#overflow();
       return sendOutcome.OVERFLOW;
     }
-    const charged = commands.send(slot, generation, this.#credit, data, length, header);
-    if (charged === NOT_OPEN) return sendOutcome.NOT_OPEN;
-    if (charged + bytes <= this.#highWater) return sendOutcome.SENT;
-    this.#drainWanted = true;
-    this.#onWait();
-    if (!table.awaitDrain(slot, lane)) setImmediate(this.#lookAgain);
-    return sendOutcome.SENT_ABOVE_HIGH_WATER;
+    // Nothing, without a header.
+    return before <= this.#highWater ? sendOutcome.SENT : sendOutcome.SENT_ABOVE_HIGH_WATER;
   }
 
   /** The io worker was faster than this thread; but this thread may have sent more since. */
@@ -201,7 +212,7 @@ export class SendPath {
 
 function messageLength(call: string, data: Uint8Array | string): number {
   if (typeof data === 'string') return Buffer.byteLength(data);
-  if (data instanceof Uint8Array) return data.byteLength;
+  if (data instanceof Uint8Array) return data.length;
   const message = `${call} takes a Uint8Array or a string, got ${inspect(data, { depth: 0, maxStringLength: 60 })}`;
   throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
 }

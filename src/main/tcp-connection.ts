@@ -405,8 +405,9 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   /** @internal */
   receive(message: Buffer): void {
-    const isKept = this.#duplex !== undefined || !this.#flow.isDirect;
-    this.#flow.push(this.#borrows && isKept ? Buffer.from(message) : message);
+    // A stream keeps what it gets.
+    const isOwn = !this.#borrows || this.#duplex !== undefined;
+    this.#flow.push(this.#borrows && isOwn ? Buffer.from(message) : message, !isOwn);
   }
 
   /** @internal @param request its id, then what the peer wants to know */
@@ -516,29 +517,40 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
   }
 
   /** @internal */
-  emitMessage(message: Buffer): void {
-    let info = FRESH;
-    if (this.#redeliveries > 0) {
-      this.#redeliveries--;
-      info = REDELIVERED;
-    }
+  emitMessage(message: Buffer, discards: boolean): boolean {
+    const isRedelivery = this.#redeliveries > 0;
+    if (isRedelivery) this.#redeliveries--;
     const { activity } = this.#context;
-    const duplex = this.#duplex;
     activity.handlers++;
+    // Whoever throws has listened.
+    let isTaken = true;
     let threw = true;
     try {
-      try {
-        if (duplex === undefined) this.#host?.onMessage(this, message, info);
-        else duplex.receive(message);
-      } finally {
-        if (duplex === undefined) this.emit('message', message, info);
-      }
+      isTaken = this.#handOver(message, isRedelivery ? REDELIVERED : FRESH) || discards;
       threw = false;
     } finally {
       activity.handlers--;
       // Also if a handler throws: the next thread would meet the same message. Not if the thread is terminated in it.
-      this.#flow.messageDone(threw);
+      if (isTaken) this.#flow.messageDone(threw);
+      else if (isRedelivery) this.#redeliveries++;
     }
+    return isTaken;
+  }
+
+  /** False: nobody listens. */
+  #handOver(message: Buffer, info: MessageInfo): boolean {
+    if (this.#duplex !== undefined) {
+      this.#duplex.receive(message);
+      return true;
+    }
+    let isHeard = false;
+    try {
+      isHeard = this.#host?.onMessage(this, message, info) === true;
+    } finally {
+      // Also when a handler of the host's has thrown.
+      if (this.emit('message', message, info)) isHeard = true;
+    }
+    return isHeard;
   }
 
   /** @internal */

@@ -100,8 +100,8 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   }
 
   /** @internal */
-  onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): void {
-    this.emit('message', connection, data, info);
+  onMessage(connection: TcpConnection, data: Buffer, info: MessageInfo): boolean {
+    return this.emit('message', connection, data, info);
   }
 
   /** @internal */

@@ -144,9 +144,10 @@ export function copyBytes(target: Uint8Array, offset: number, source: Uint8Array
     for (let i = 0; i < length; i++) target[offset + i] = source[start + i] as number;
     return;
   }
-  const skew = (source.byteOffset + start - target.byteOffset - offset) % COPY_ALIGNMENT;
-  if (length < SCRATCH_LIMIT || skew === 0) {
-    target.set(source.subarray(start, end), offset);
+  // Most are short, and all there is: not even a subarray.
+  const piece = length === source.length ? source : source.subarray(start, end);
+  if (length < SCRATCH_LIMIT || (piece.byteOffset - target.byteOffset - offset) % COPY_ALIGNMENT === 0) {
+    target.set(piece, offset);
     return;
   }
   scratch ??= new Uint8Array(SCRATCH_BYTES + COPY_ALIGNMENT);
