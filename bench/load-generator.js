@@ -84,6 +84,7 @@ function connect() {
   });
 }
 
+process.on('disconnect', () => process.exit());
 const sockets = await Promise.all(Array.from({ length: connections }, connect));
 for (const socket of sockets) socket.write(frames);
 await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS));

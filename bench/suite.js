@@ -7,13 +7,18 @@
 import cliProgress from 'cli-progress';
 import { measureEcho } from './suite/echo.js';
 import { HELP, readOptions, UsageError } from './suite/options.js';
-import { describeMachine, thisMachine, writeResults } from './suite/results.js';
+import { describeMachine, merged, readResults, thisMachine, writeResults } from './suite/results.js';
 import { describe, ECHO_SCENARIOS, MEASUREMENTS, peersOf } from './suite/scenarios.js';
 import { spread } from './suite/statistics.js';
 import { ECHO_COLUMNS, echoCells, peerLabel, spreadCell, textTable } from './suite/tables.js';
 
 /** @typedef {import('./suite/options.js').SuiteOptions} SuiteOptions */
+/** @typedef {Omit<SuiteOptions, 'json'>} RunOptions */
 
+for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+  // Peers in another language are ended by who hears of the end of this process.
+  process.once(name, () => process.exit(1));
+}
 try {
   const options = readOptions(process.argv.slice(2));
   if (options === undefined) console.log(HELP);
@@ -25,42 +30,41 @@ try {
 }
 
 /** @param {SuiteOptions} options */
-async function run(options) {
+async function run({ json, ...options }) {
   const machine = thisMachine();
   const load = process.env['LOAD_GENERATOR'] ? 'native' : 'Node';
   console.log(`${describeMachine(machine)}; load from a ${load} process, median of ${options.rounds} rounds`);
-  const conditions = () => ({
-    rounds: options.rounds,
-    seconds: options.seconds,
-    date: new Date().toISOString(),
-    load,
-  });
-  /** @type {import('./suite/results.js').EchoResult[]} */
-  const echoes = [];
+  const before = readResults(json);
+  /** @type {import('./suite/results.js').Results} */
+  const results = { machine, date: '', options, echoes: [], measurements: [] };
+  const conditions = () => {
+    results.date = new Date().toISOString();
+    return { rounds: options.rounds, seconds: options.seconds, date: results.date, load };
+  };
   for (const scenario of ECHO_SCENARIOS.filter(({ id }) => options.scenarios.includes(id))) {
     const peers = await echo(scenario, options);
-    if (peers.length > 0) echoes.push({ ...scenario, ...conditions(), peers });
+    if (peers.length > 0) results.echoes.push({ ...scenario, ...conditions(), peers });
+    // Each time, since the next one may fail.
+    writeResults(json, merged(before, results));
   }
-  /** @type {import('./suite/results.js').MeasurementResult[]} */
-  const measurements = [];
   for (const measurement of MEASUREMENTS.filter(({ id }) => options.scenarios.includes(id))) {
     const rows = await measure(measurement, options);
     const { id, title, columns } = measurement;
-    measurements.push({ id, title, columns, ...conditions(), rows });
+    results.measurements.push({ id, title, columns, ...conditions(), rows });
+    writeResults(json, merged(before, results));
   }
-  const { json, ...rest } = options;
-  const stay = writeResults(json, { machine, date: new Date().toISOString(), options: rest, echoes, measurements });
-  console.log(`\nWritten to ${json}${stay > 0 ? `; ${stay} other scenarios stay in it as they were` : ''}`);
+  console.log(`\nWritten to ${json}`);
 }
 
 /**
  * @param {import('./suite/scenarios.js').EchoScenario} scenario
- * @param {SuiteOptions} options
+ * @param {RunOptions} options
  */
 async function echo(scenario, options) {
   const names = peersOf(scenario).filter((name) => options.peers.includes(name));
   if (names.length === 0) return [];
-  const bar = startBar(scenario.id, names.length * options.rounds);
+  // One more for the warm-up.
+  const bar = startBar(scenario.id, names.length * (options.rounds + 1));
   try {
     const peers = await measureEcho(scenario, names, options, (note) => bar.begin(note));
     bar.stop();
@@ -74,7 +78,7 @@ async function echo(scenario, options) {
 
 /**
  * @param {import('./suite/scenarios.js').Measurement} measurement
- * @param {SuiteOptions} options
+ * @param {RunOptions} options
  * @returns {Promise<import('./suite/results.js').Row[]>}
  */
 async function measure(measurement, { rounds, seconds }) {

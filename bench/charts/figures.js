@@ -1,6 +1,6 @@
 // @ts-check
 /** What the charts show, as options of echarts: grouped bars, a group for each scenario and a colour for each peer. */
-import { describe, PEERS } from '../suite/scenarios.js';
+import { PEERS } from '../suite/scenarios.js';
 import { peerLabel } from '../suite/tables.js';
 
 /** @typedef {import('../suite/results.js').EchoResult} EchoResult */
@@ -14,8 +14,8 @@ const MUTED = '#666';
 const WIDTH = 1100;
 const HEAD_HEIGHT = 90;
 const PANEL_HEIGHT = 300;
-const PANEL_GAP = 95;
-const FOOT_HEIGHT = 80;
+const PANEL_GAP = 125;
+const FOOT_HEIGHT = 105;
 
 /** @param {readonly Panel[]} panels */
 export function sizeOf(panels) {
@@ -53,6 +53,8 @@ export function groupedBars(echoes, panels, caption) {
       top: 42,
       itemWidth: 14,
       itemHeight: 10,
+      // The width of texts is estimated: fonts differ.
+      itemGap: 26,
       textStyle: { color: TEXT },
     },
     grid: tops.map((top) => ({ left: 80, right: 20, top, height: PANEL_HEIGHT })),
@@ -60,12 +62,17 @@ export function groupedBars(echoes, panels, caption) {
       type: 'category',
       gridIndex,
       data: echoes.map(label),
+      name: 'connections x bytes x messages in flight on each',
+      nameLocation: 'middle',
+      nameGap: 44,
+      nameTextStyle: { color: MUTED },
       axisTick: { show: false },
       axisLine: { lineStyle: { color: MUTED } },
       axisLabel: { interval: 0, color: TEXT, fontSize: 11, lineHeight: 15 },
     })),
-    yAxis: panels.map(({ axis, isLog }, gridIndex) => ({
+    yAxis: panels.map(({ axis, isLog, value }, gridIndex) => ({
       type: isLog ? 'log' : 'value',
+      ...(isLog && { min: powerBelow(echoes.flatMap(({ peers }) => peers.map(value))) }),
       gridIndex,
       name: axis,
       nameLocation: 'middle',
@@ -112,8 +119,14 @@ function bars(echoes, { value, base }, index, name) {
   };
 }
 
+/** Where bars begin that have no 0 to begin at. @param {readonly (number | null)[]} values */
+function powerBelow(values) {
+  const least = Math.min(...values.filter((value) => value !== null && value > 0).map(Number));
+  return Number.isFinite(least) ? 10 ** (Math.ceil(Math.log10(least)) - 1) : 1;
+}
+
 /** Two lines, where there is work. @param {EchoResult} echo */
-function label(echo) {
-  const load = describe({ ...echo, workUs: 0 });
-  return echo.workUs === 0 ? load : `${load}\n${echo.workUs} us of work`;
+function label({ connections, bytes, window, workUs }) {
+  const load = [connections, bytes, window].map((count) => count.toLocaleString('en')).join(' x ');
+  return workUs === 0 ? load : `${load}\n${workUs} us of work`;
 }

@@ -5,6 +5,8 @@ import { startPeer } from './peer-process.js';
 import { BASELINE } from './scenarios.js';
 import { median, spread } from './statistics.js';
 
+const WARM_UP_SECONDS = 1;
+
 /** @typedef {import('./load.js').LoadResult} LoadResult */
 /** @typedef {import('./statistics.js').Spread} Spread */
 
@@ -27,7 +29,13 @@ export async function measureEcho(scenario, names, { rounds, seconds }, onRun) {
   /** @type {Map<string, LoadResult[]>} */
   const results = new Map(names.map((name) => [name, []]));
   try {
-    for (const name of names) peers.push(await startPeer(name, workUs));
+    for (const name of names) {
+      onRun(`${name}, warm-up`);
+      const peer = await startPeer(name, workUs);
+      peers.push(peer);
+      // Its code is compiled by the first load, which would show in the first round only.
+      await putLoad(peer, { connections, bytes, window, seconds: Math.min(seconds, WARM_UP_SECONDS) });
+    }
     for (let round = 0; round < rounds; round++) {
       // Who comes first differs, in case one of them leaves the machine other than it was.
       const first = round % peers.length;

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /** @typedef {import('./peer-process.js').Peer} Peer */
+/** @typedef {import('./peer-process.js').Usage} Usage */
 /** @typedef {{ connections: number, bytes: number, window: number, seconds: number }} Load */
 
 /**
@@ -18,6 +19,7 @@ const GENERATOR = fileURLToPath(new URL('../load-generator.js', import.meta.url)
 /** By then another generator has warmed up; it does not say when. */
 const FOREIGN_WARM_UP_MS = 250;
 const PATIENCE_MS = 30_000;
+const LEAST_WATCHED = 0.5;
 
 /**
  * @param {Peer} peer
@@ -39,14 +41,26 @@ export async function putLoad(peer, load, onMeasuring = () => {}) {
     const after = await peer.usage();
     await closed;
     const result = parse(line);
-    // The warm-up counts in neither: what is divided are two rates.
-    const cores = before && after && (after.cpuSeconds - before.cpuSeconds) / ((after.atMs - before.atMs) / 1000);
-    const cpuPerMillion = cores === undefined || result.rate === 0 ? null : (cores / result.rate) * 1e6;
-    return { ...result, cpuPerMillion };
+    return { ...result, cpuPerMillion: cpuPerMillion(before, after, result.rate, load.seconds) };
   } finally {
     clearTimeout(timer);
     child.kill('SIGKILL');
   }
+}
+
+/**
+ * What is divided are two rates, since it is not known how many messages passed between the two questions. A peer that had no time to
+ * answer the first one until the end has not been watched.
+ * @param {Usage | undefined} before
+ * @param {Usage | undefined} after
+ * @param {number} rate
+ * @param {number} seconds
+ */
+function cpuPerMillion(before, after, rate, seconds) {
+  if (before === undefined || after === undefined || rate === 0) return null;
+  const watched = (after.atMs - before.atMs) / 1000;
+  if (watched < seconds * LEAST_WATCHED) return null;
+  return ((after.cpuSeconds - before.cpuSeconds) / watched / rate) * 1e6;
 }
 
 /**

@@ -1,9 +1,11 @@
 // @ts-check
 /** What `npm run bench` is told, checked. */
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { ECHO_SCENARIOS, MEASUREMENTS, PEERS } from './scenarios.js';
+import { readResults } from './results.js';
+import { ECHO_SCENARIOS, MEASUREMENTS, PEERS, peersOf } from './scenarios.js';
 
 /** @typedef {{ rounds: number, seconds: number, scenarios: string[], peers: string[], json: string }} SuiteOptions */
 
@@ -41,11 +43,13 @@ export function readOptions(args) {
   if (!hasMuduo && values.peers !== undefined && peers.includes('muduo')) {
     throw new UsageError('--peers: muduo needs the environment variable MUDUO_ECHO, the path of an echo server');
   }
-  const scenarios = [...ECHO_SCENARIOS, ...MEASUREMENTS].map(({ id }) => id);
+  const ids = [...ECHO_SCENARIOS, ...MEASUREMENTS].map(({ id }) => id);
+  const scenarios = namesOf('--scenarios', values.scenarios, ids);
+  if (values.scenarios !== undefined) checkPeers(scenarios, peers);
   return {
     rounds: numberOf('--rounds', values.rounds, { least: 1, most: MAX_ROUNDS, isWhole: true }),
     seconds: numberOf('--seconds', values.seconds, { least: MIN_SECONDS, most: MAX_SECONDS, isWhole: false }),
-    scenarios: namesOf('--scenarios', values.scenarios, scenarios),
+    scenarios,
     peers: peers.filter((name) => hasMuduo || name !== 'muduo'),
     json: checkFile(values.json),
   };
@@ -112,10 +116,29 @@ function checkBinary(variable) {
   throw new UsageError(`${variable} must name a program, got '${path}'`);
 }
 
-/** Not after a quarter of an hour. @param {string} path */
+/**
+ * @param {readonly string[]} scenarios
+ * @param {readonly string[]} peers
+ */
+function checkPeers(scenarios, peers) {
+  for (const scenario of ECHO_SCENARIOS.filter(({ id }) => scenarios.includes(id))) {
+    const all = peersOf(scenario);
+    if (all.some((name) => peers.includes(name))) continue;
+    throw new UsageError(`--peers: ${scenario.id} has none of ${peers.join(', ')}; it has ${all.join(', ')}`);
+  }
+}
+
+/** Now, not when a quarter of an hour has been spent on results. @param {string} path */
 function checkFile(path) {
-  if (path === '' || statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new UsageError(`--json must name a file, got '${path}'`);
+  try {
+    if (path === LATEST) mkdirSync(dirname(path), { recursive: true });
+    accessSync(dirname(path), constants.W_OK);
+    readResults(path);
+  } catch (error) {
+    const why = /** @type {Error} */ (error).message;
+    throw new UsageError(
+      `--json must name a file that can be written, or one of earlier results, got '${path}': ${why}`,
+    );
   }
   return path;
 }

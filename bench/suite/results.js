@@ -1,8 +1,8 @@
 // @ts-check
 /** The file that charts and tables are made from. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
-import { dirname } from 'node:path';
+import { ECHO_SCENARIOS, MEASUREMENTS } from './scenarios.js';
 
 /** @typedef {{ cpu: string, cores: number, platform: string, node: string }} Machine */
 /** @typedef {{ rounds: number, seconds: number, date: string, load: string }} Conditions  load: what has made it */
@@ -47,28 +47,42 @@ export function readResults(path) {
     if (/** @type {NodeJS.ErrnoException} */ (error).code === 'ENOENT') return undefined;
     throw error;
   }
-  return JSON.parse(text);
+  const results = JSON.parse(text);
+  if (!Array.isArray(results?.echoes) || !Array.isArray(results.measurements)) {
+    throw new Error(`${path} is not a file of results`);
+  }
+  return results;
 }
 
 /**
- * Scenarios that were not measured this time stay in the file, if they are of the same machine and Node.
+ * Scenarios that were not measured this time stay, if they are of the same machine and Node.
+ * @param {Results | undefined} before
+ * @param {Results} now
+ * @returns {Results}
+ */
+export function merged(before, now) {
+  if (before === undefined || describeMachine(before.machine) !== describeMachine(now.machine)) return now;
+  return {
+    ...now,
+    echoes: [...withoutNew(before.echoes, now.echoes), ...now.echoes].sort(byOrderOf(ECHO_SCENARIOS)),
+    measurements: [...withoutNew(before.measurements, now.measurements), ...now.measurements].sort(
+      byOrderOf(MEASUREMENTS),
+    ),
+  };
+}
+
+/**
  * @param {string} path
  * @param {Results} results
- * @returns {number} how many stay
  */
 export function writeResults(path, results) {
-  const before = readResults(path);
-  const isSame = before !== undefined && describeMachine(before.machine) === describeMachine(results.machine);
-  const echoes = isSame ? withoutNew(before.echoes, results.echoes) : [];
-  const measurements = isSame ? withoutNew(before.measurements, results.measurements) : [];
-  const all = {
-    ...results,
-    echoes: [...echoes, ...results.echoes],
-    measurements: [...measurements, ...results.measurements],
-  };
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${JSON.stringify(all, undefined, 2)}\n`);
-  return echoes.length + measurements.length;
+  writeFileSync(path, `${JSON.stringify(results, undefined, 2)}\n`);
+}
+
+/** @param {readonly { id: string }[]} all */
+function byOrderOf(all) {
+  const place = (/** @type {string} */ wanted) => all.findIndex(({ id }) => id === wanted);
+  return (/** @type {{ id: string }} */ a, /** @type {{ id: string }} */ b) => place(a.id) - place(b.id);
 }
 
 /**
