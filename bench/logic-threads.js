@@ -4,33 +4,24 @@
  * and with 2 logic threads, and `net` that works in its only thread; they take turns, the figures are medians. Measure while
  * nothing else runs, and remember that io worker and load generator need their cores, too.
  */
-import { execFile, fork } from 'node:child_process';
-import { once } from 'node:events';
 import os from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { putLoad } from './suite/load.js';
+import { startPeer } from './suite/peer-process.js';
+import { median } from './suite/statistics.js';
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 const WORK_US = 20;
 const LOAD = { connections: 100, bytes: 64, window: 8, seconds: 2 };
-const PORT = 21_010;
-const PEERS = ['net', 'pool of 1', 'pool of 2'];
-
-const run = promisify(execFile);
-const file = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url));
-const median = (/** @type {number[]} */ values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+const PEERS = ['net-cork', 'reactor-pool-1', 'reactor-pool-2'];
 
 /** @type {Map<string, number[]>} */
 const rates = new Map(PEERS.map((name) => [name, []]));
 for (let round = 0; round < ROUNDS; round++) {
-  for (const [index, name] of PEERS.entries()) {
-    const child = fork(file('working-peers.js'), [name, String(PORT + index), String(WORK_US)]);
-    await once(child, 'message');
-    const args = [PORT + index, LOAD.connections, LOAD.bytes, LOAD.window, LOAD.seconds].map(String);
-    const { stdout } = await run(process.execPath, [file('load-generator.js'), ...args]);
-    rates.get(name)?.push(JSON.parse(stdout).rate);
-    child.disconnect();
-    await once(child, 'exit');
+  for (const name of PEERS) {
+    const peer = await startPeer(name, WORK_US);
+    const { rate } = await putLoad(peer, LOAD);
+    rates.get(name)?.push(rate);
+    await peer.stop();
   }
 }
 console.log(`${os.cpus()[0]?.model.trim()}, ${os.cpus().length} cores, Node ${process.version}, median of ${ROUNDS}`);

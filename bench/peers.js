@@ -1,60 +1,40 @@
 // @ts-check
-/** `node peers.js NAME PORT`: one echo server, the reactor or what it is measured against. Says 'listening' when it does. */
-import net from 'node:net';
-import { Reactor } from 'simple-reactor';
+/**
+ * `node peers.js NAME PORT [MICROSECONDS]`: one echo server, a reactor's or what it is measured against, that works so long on each
+ * message. To the process that has forked it, it says 'listening', and then answers what is asked (suite/peer-process.js).
+ */
+import * as netPeers from './peers/net-peers.js';
+import * as reactorPeers from './peers/reactor-peers.js';
 
-const [name = '', port = ''] = process.argv.slice(2);
+/** @typedef {(options: { port: number, workUs: number }) => Promise<void>} Serve  resolves when it listens */
 
-/** @param {'copy' | 'borrow'} messages */
-async function reactor(messages) {
-  const reactor = await Reactor.spawn();
-  const server = await reactor.listen({ host: '127.0.0.1', port: Number(port), messages });
-  server.on('message', (connection, data) => connection.send(data));
-}
-
-/** The same as a service: it never leaves the io worker. */
-async function service() {
-  const reactor = await Reactor.spawn();
-  const services = [new URL('./echo-service.js', import.meta.url)];
-  await reactor.listen({ host: '127.0.0.1', port: Number(port), services });
-}
-
-/** The best that one writes by hand on `net`: whole frames of a chunk, answered in one corked write. */
-async function netCork() {
-  const server = net.createServer({ noDelay: true }, (socket) => {
-    /** @type {Buffer | undefined} */
-    let rest;
-    socket.on('error', () => socket.destroy());
-    socket.on('data', (chunk) => {
-      const bytes = rest === undefined ? chunk : Buffer.concat([rest, chunk]);
-      let position = 0;
-      socket.cork();
-      while (bytes.length - position >= 6) {
-        const end = position + 4 + bytes.readUInt32LE(position);
-        if (end > bytes.length) break;
-        const answer = Buffer.allocUnsafe(end - position);
-        bytes.copy(answer, 0, position, end);
-        socket.write(answer);
-        position = end;
-      }
-      socket.uncork();
-      rest = position < bytes.length ? bytes.subarray(position) : undefined;
-    });
-  });
-  await new Promise((resolve) =>
-    server.listen({ port: Number(port), host: '127.0.0.1', backlog: 4096 }, () => resolve(undefined)),
-  );
-}
-
-/** @type {Record<string, () => Promise<void>>} */
-const peers = {
-  'net, cork': netCork,
-  'reactor, copy': () => reactor('copy'),
-  'reactor, borrow': () => reactor('borrow'),
-  'reactor, service': service,
+/** @type {Record<string, Serve>} */
+const servers = {
+  net: netPeers.plain,
+  'net-cork': netPeers.corked,
+  'net-postmessage': netPeers.posted,
+  'net-comlink': netPeers.called,
+  'reactor-copy': reactorPeers.copying,
+  'reactor-borrow': reactorPeers.borrowing,
+  'reactor-service': reactorPeers.service,
+  'reactor-pool-1': reactorPeers.pool(1),
+  'reactor-pool-2': reactorPeers.pool(2),
 };
-const peer = peers[name];
-if (peer === undefined) throw new Error(`There is no peer '${name}'; there are ${Object.keys(peers).join(' | ')}`);
-await peer();
-process.send?.('listening');
+
+const [name = '', port = '', workUs = '0'] = process.argv.slice(2);
+const serve = servers[name];
+if (serve === undefined) {
+  throw new Error(`There is no peer '${name}'; there are ${Object.keys(servers).join(', ')}`);
+}
+await serve({ port: Number(port), workUs: Number(workUs) });
+
+process.on('message', (/** @type {import('./suite/peer-process.js').Question} */ question) => {
+  if (question.what === 'usage') {
+    const { user, system } = process.cpuUsage();
+    process.send?.({ cpuSeconds: (user + system) / 1e6, atMs: performance.now(), rssBytes: process.memoryUsage.rss() });
+  } else {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, question.ms);
+  }
+});
 process.on('disconnect', () => process.exit());
+process.send?.('listening');

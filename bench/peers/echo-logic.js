@@ -1,12 +1,7 @@
 // @ts-check
-/** The logic of working-peers.js: computes for so many microseconds, then echoes. */
+/** The logic of the peers with a pool: see reactor-peers.js. */
 import { defineLogic } from 'simple-reactor';
-
-/** @param {number} microseconds */
-export function work(microseconds) {
-  const end = performance.now() + microseconds / 1000;
-  while (performance.now() < end);
-}
+import { work } from './work.js';
 
 let microseconds = 0;
 

@@ -1,7 +1,7 @@
 // @ts-check
 import { defineService } from 'simple-reactor';
 
-/** Answers every message with itself: see peers.js. */
+/** Answers every message with itself: see reactor-peers.js. */
 export default defineService({
   name: 'echo',
   onMessage(connection, data) {
