@@ -55,6 +55,11 @@ export class ConnectionOutput {
     return this.#written;
   }
 
+  /** Bytes that have not been handed to the socket. */
+  get waitingBytes(): number {
+    return this.#buffer.bytes;
+  }
+
   /** Bytes that senders were charged for and that the kernel does not have. */
   get unwritten(): number {
     return this.#appended - this.#written - this.#ownBytes;

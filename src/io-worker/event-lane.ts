@@ -184,6 +184,11 @@ export class EventLane {
     return this.#publish(kind, offset, length, kept);
   }
 
+  /** The thread is handing out events: more commands are likely to come in a moment. */
+  get isInBatch(): boolean {
+    return this.commands.isInBatch();
+  }
+
   /** Gives the thread something to take, to see whether it is alive. */
   probe(): void {
     this.offer(eventKind.PROBE, 0, 0, NOTHING, 0, 0);

@@ -30,6 +30,16 @@ const SETTLING_TURNS = 16;
 const FLUSH_MS = 4;
 const FLUSHES_PER_LOOK = 32;
 
+/**
+ * What a thread sends while it hands out events waits for what it sends next, so that one write takes all of it: so long, unless it
+ * comes to the end before, or so many bytes of one connection wait.
+ */
+const BATCH_MS = 0.2;
+const BATCH_BYTES = 16 * 1024;
+
+/** If the thread comes to no end, a timer writes what waits. */
+const DOZE_MS = 1;
+
 /** Turns with nothing to do before the io worker goes to sleep. */
 const IDLE_TURNS = 2;
 
@@ -73,6 +83,11 @@ export class EventLoop {
   /** Of those lanes whose threads have had some. */
   readonly #timers = new Map<EventLane, LaneTimers>();
   #dirty: TcpConnection[] = [];
+  /** Those whose output waits for the end of a batch, since when the first of them does, and whether the commands at hand are of one. */
+  #batched: TcpConnection[] = [];
+  #batchedAt = 0;
+  #isInBatch = false;
+  #dozeTimer: NodeJS.Timeout | undefined;
   /** They are not read for now. */
   readonly #resting = new Set<TcpConnection>();
   #turns = 0;
@@ -159,8 +174,14 @@ export class EventLoop {
 
   /** The connection has output: it is flushed at the end of the turn. */
   markDirty(connection: TcpConnection): void {
-    if (connection.dirty) return;
-    connection.dirty = true;
+    if (connection.dirty === 'now') return;
+    if (this.#isInBatch && connection.outputBytes < BATCH_BYTES) {
+      if (connection.dirty === 'batched') return;
+      connection.dirty = 'batched';
+      if (this.#batched.push(connection) === 1) this.#batchedAt = performance.now();
+      return;
+    }
+    connection.dirty = 'now';
     this.#dirty.push(connection);
     this.wake();
   }
@@ -184,9 +205,10 @@ export class EventLoop {
     let busy = false;
     for (const lane of this.#lanes) {
       // Commands first: answers that they bring along leave in this turn's writes.
-      if (this.#takeCommands(lane)) busy = true;
+      if (this.#takeCommands(lane) && this.#batched.length === 0) busy = true;
       if (lane.retryBlocked()) busy = true;
     }
+    if (this.#batched.length > 0) this.#endBatch();
     if (this.#dirty.length > 0) {
       busy = true;
       this.#flushDirty();
@@ -199,6 +221,23 @@ export class EventLoop {
     for (const connection of this.#resting) if (connection.endRest()) this.#resting.delete(connection);
   }
 
+  /** Has what waits for the end of a batch written, if it has waited long enough. */
+  #endBatch(): void {
+    const isOver = !this.#lanes.some((lane) => lane.isInBatch);
+    if (!isOver && performance.now() - this.#batchedAt < BATCH_MS) return;
+    for (const connection of this.#batched) {
+      // It may have been written for another reason, and may be in the list twice then.
+      if (connection.dirty !== 'batched') continue;
+      connection.dirty = 'now';
+      this.#dirty.push(connection);
+    }
+    this.#batched = [];
+  }
+
+  readonly #onDozed = (): void => {
+    if (this.#batched.length > 0) this.wake();
+  };
+
   #scheduleNext(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -206,13 +245,17 @@ export class EventLoop {
   }
 
   #fallAsleep(): boolean {
-    this.#sleepWord.announceSleep();
-    for (const lane of this.#lanes) {
-      if (lane.isIdle()) continue;
-      this.#sleepWord.awake();
-      return false;
+    const isDoze = this.#batched.length > 0;
+    if (isDoze) this.#sleepWord.announceDoze();
+    else this.#sleepWord.announceSleep();
+    const isIdle =
+      this.#lanes.every((lane) => lane.isIdle()) && (!isDoze || this.#lanes.some((lane) => lane.isInBatch));
+    if (!isIdle) this.#sleepWord.awake();
+    else if (isDoze) {
+      this.#dozeTimer ??= setTimeout(this.#onDozed, DOZE_MS);
+      this.#dozeTimer.refresh();
     }
-    return true;
+    return isIdle;
   }
 
   #flushDirty(): void {
@@ -222,7 +265,7 @@ export class EventLoop {
     const until = dirty.length > FLUSHES_PER_LOOK ? performance.now() + FLUSH_MS : Number.POSITIVE_INFINITY;
     let flushed = 0;
     for (const connection of dirty) {
-      connection.dirty = false;
+      connection.dirty = 'no';
       connection.flush();
       flushed++;
       if (flushed % FLUSHES_PER_LOOK === 0 && performance.now() > until) break;
@@ -235,11 +278,13 @@ export class EventLoop {
     const { commands } = lane;
     let records = 0;
     let bytes = 0;
+    this.#isInBatch = lane.isInBatch;
     while (records < RECORDS_PER_TURN && bytes < BYTES_PER_TURN && commands.next()) {
       bytes += this.#execute(lane, commands);
       commands.release();
       records++;
     }
+    this.#isInBatch = false;
     if (records > 0) lane.ringIfSpaceWanted();
     return records > 0;
   }

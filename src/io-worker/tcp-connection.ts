@@ -115,8 +115,8 @@ export class TcpConnection
   readonly #encoder: ConnectionEncoder;
   services: ConnectionServices | undefined;
 
-  /** Set while the connection is in the event loop's list of those to flush. */
-  dirty = false;
+  /** The event loop's: whether it is in the list of those to flush, or of those that are flushed at the end of a batch. */
+  dirty: 'no' | 'now' | 'batched' = 'no';
   /** Bytes that were sent after the shutdown, by a thread that could not know of it yet. */
   #discarded = 0;
   #pauses = 0;
@@ -470,6 +470,11 @@ export class TcpConnection
     if (this.#saidGoodbye) return;
     this.#saidGoodbye = true;
     this.input.sayGoodbye(reason);
+  }
+
+  /** Bytes that are to be written and have not been handed to the socket. */
+  get outputBytes(): number {
+    return this.#output.waitingBytes;
   }
 
   /** The event loop's, at the end of a turn. */

@@ -19,6 +19,9 @@ import type { TcpConnection } from './tcp-connection.js';
 const MAX_CLOCK_INTERVAL = 32;
 const QUICK_MS = 0.1;
 
+/** So often, about, the io worker hears of commands while events are handed out, if it has written all that was there before. */
+const BATCH_MS = 0.2;
+
 const EMPTY: Buffer = Buffer.alloc(0);
 
 /** What the lane needs to know of its link. */
@@ -140,7 +143,19 @@ export class AppLane {
   #handleEvents(deadline: number): number {
     if (this.#events.isEmpty() && !this.#inRecord) return 0;
     this.#listener.onProgress(this.#events.consumedPosition);
+    const { commands } = this;
+    commands.beginBatch();
+    try {
+      return this.#handOut(deadline);
+    } finally {
+      commands.endBatch();
+      this.#listener.onProgress(this.#events.consumedPosition);
+    }
+  }
+
+  #handOut(deadline: number): number {
     let now = performance.now();
+    let rungAt = now;
     let interval = 1;
     let untilClock = interval;
     let count = 0;
@@ -153,11 +168,14 @@ export class AppLane {
       const before = now;
       now = performance.now();
       if (now > deadline) break;
+      if (now - rungAt > BATCH_MS) {
+        this.commands.ringForBatch();
+        rungAt = now;
+      }
       // A slow handler is looked at one by one: 32 of them would hold up everything else in this thread.
       interval = now - before < QUICK_MS ? Math.min(2 * interval, MAX_CLOCK_INTERVAL) : 1;
       untilClock = interval;
     }
-    this.#listener.onProgress(this.#events.consumedPosition);
     return count;
   }
 

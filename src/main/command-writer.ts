@@ -86,6 +86,7 @@ export class CommandWriter {
   readonly #onQueue: () => void;
   #hadWaiting = false;
   #isRetired = false;
+  #isInBatch = false;
   #sequence = 0;
   #done: Done[] = [];
   readonly #spares = new SpareBuffers();
@@ -108,6 +109,28 @@ export class CommandWriter {
     this.#doorbell = doorbell;
     this.#onWaiting = onWaiting;
     this.#onQueue = onQueue;
+  }
+
+  /** Events are being handed out: commands are likely to follow each other. */
+  beginBatch(): void {
+    this.#isInBatch = true;
+    this.#ring.setBatch(true);
+  }
+
+  /** The io worker need not wait for more of the batch than there has been by now. */
+  ringForBatch(): void {
+    this.#doorbell.endBatch();
+  }
+
+  endBatch(): void {
+    this.#isInBatch = false;
+    this.#ring.setBatch(false);
+    this.#doorbell.endBatch();
+  }
+
+  #ringDoorbell(): void {
+    if (this.#isInBatch) this.#doorbell.ringInBatch();
+    else this.#doorbell.ring();
   }
 
   get ringUsedBytes(): number {
@@ -151,7 +174,7 @@ export class CommandWriter {
       return NOT_OPEN;
     }
     this.#ring.publishCharged(this.#ledger, bytes);
-    this.#doorbell.ring();
+    this.#ringDoorbell();
     return before;
   }
 
@@ -186,7 +209,7 @@ export class CommandWriter {
       this.#ring.publishCharged(this.#ledger, until - done);
       done = until;
     }
-    if (done > 0) this.#doorbell.ring();
+    if (done > 0) this.#ringDoorbell();
     if (done === bytes) return buffered;
     const spare = this.#spares.take(bytes - done);
     const rest = spare.subarray(0, bytes - done);
@@ -323,7 +346,7 @@ export class CommandWriter {
       if (spare !== undefined) this.#spares.giveBack(spare);
     }
     if (this.#waiting.length === 0 && moved) this.#ring.spaceFound();
-    if (moved) this.#doorbell.ring();
+    if (moved) this.#ringDoorbell();
     this.#noteQueue();
     return moved;
   }
@@ -392,7 +415,7 @@ export class CommandWriter {
       this.#enqueue(kind, slot, generation, payload);
       return;
     }
-    this.#doorbell.ring();
+    this.#ringDoorbell();
   }
 
   #enqueue(

@@ -13,11 +13,13 @@ import type { SharedMemory } from './shared-memory.js';
  * record in step 2 or the producer sees ASLEEP. Only one producer wins the exchange, so one sleep costs one ring.
  *
  * A thread that sleeps in its event loop (ASLEEP) is woken by a message on a port. One that sleeps in Atomics.wait (PARKED)
- * handles no messages: it is woken through the word itself.
+ * handles no messages: it is woken through the word itself. One that will look again in a moment by itself, and has nothing to do
+ * before the producers have come to the end of what they are at, is DOZING: they do not ring for each record, but at that end.
  */
 const AWAKE = 0;
 const ASLEEP = 1;
 const PARKED = 2;
+const DOZING = 3;
 
 /** The consumer's side. */
 export class SleepWord {
@@ -42,6 +44,11 @@ export class SleepWord {
   /** Step 1 of a thread that will `park`. */
   announcePark(): void {
     this.#memory.store(this.#word, PARKED);
+  }
+
+  /** Step 1 of a thread that has set a timer for the case that nobody rings. */
+  announceDoze(): void {
+    this.#memory.store(this.#word, DOZING);
   }
 
   /** Step 3: blocks the thread until it is rung, `timeoutMs` at most. */
@@ -69,8 +76,18 @@ export class Doorbell {
     // Looking before exchanging keeps the cache line shared while the consumer is awake.
     if (this.#memory.load(this.#word) === AWAKE) return false;
     const before = this.#memory.exchange(this.#word, AWAKE);
-    if (before === ASLEEP) this.#wake();
-    else if (before === PARKED) this.#memory.notify(this.#word);
+    if (before === PARKED) this.#memory.notify(this.#word);
+    else if (before !== AWAKE) this.#wake();
     return before !== AWAKE;
+  }
+
+  /** Step 2 of a producer that calls `endBatch` soon. */
+  ringInBatch(): void {
+    if (this.#memory.load(this.#word) !== DOZING) this.ring();
+  }
+
+  /** The producer is at the end of a batch. */
+  endBatch(): void {
+    if (this.#memory.load(this.#word) === DOZING) this.ring();
   }
 }

@@ -95,6 +95,11 @@ export class RingConsumer {
     return this.capacity - ((alignRecord(produced) - this.#consumed) | 0) >= wanted;
   }
 
+  /** The producer is likely to bring more in a moment. */
+  isInBatch(): boolean {
+    return this.memory.load(ringWord.BATCH) !== 0;
+  }
+
   /** The position behind what has been published by now; `distanceTo` tells when `next` has got there. */
   publishedPosition(): number {
     return this.memory.load(ringWord.PRODUCED);

@@ -5,6 +5,7 @@
  *  byte 0                128               256               384                  384 + capacity
  *  +-----------------+-----------------+-----------------+---------------------------+
  *  | PRODUCED        | CONSUMED        | SPACE_WANTED    | data ...                  |
+ *  |                 |                 | BATCH           |                           |
  *  +-----------------+-----------------+-----------------+---------------------------+
  *    by the producer   by the consumer   by the producer   records
  * ```
@@ -12,8 +13,9 @@
  * - PRODUCED: position behind the last byte that the consumer may read.
  * - CONSUMED: position up to which the producer may overwrite.
  * - SPACE_WANTED: 0, or the number of free bytes from which on the producer wants its doorbell rung.
+ * - BATCH: 1 while the producer is at something that is likely to bring more records in a moment. Only a hint.
  *
- * Every control word has 128 bytes to itself (two cache lines: processors prefetch them in pairs).
+ * Each side's control words have 128 bytes to themselves (two cache lines: processors prefetch them in pairs).
  *
  * Positions are 32-bit counters that wrap around; `position & (capacity - 1)` is the offset in the data. Both are exact
  * ends of payloads; the next record starts at the next multiple of 8. Empty: CONSUMED = PRODUCED. Full: a record would end
@@ -40,7 +42,7 @@
  */
 
 /** Control words, as indices of 32-bit words. */
-export const ringWord = { PRODUCED: 0, CONSUMED: 32, SPACE_WANTED: 64 } as const;
+export const ringWord = { PRODUCED: 0, CONSUMED: 32, SPACE_WANTED: 64, BATCH: 65 } as const;
 
 export const RING_DATA_OFFSET = 384;
 

@@ -130,6 +130,11 @@ export class RingProducer {
     this.memory.store(ringWord.SPACE_WANTED, 0);
   }
 
+  /** More records are likely to follow in a moment, or no longer. */
+  setBatch(isBatch: boolean): void {
+    this.memory.store(ringWord.BATCH, isBatch ? 1 : 0);
+  }
+
   /** Bytes that the consumer has not given back, as of now. */
   usedBytes(): number {
     return (this.#produced - this.memory.load(ringWord.CONSUMED)) | 0;

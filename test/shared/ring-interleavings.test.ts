@@ -226,6 +226,66 @@ describe('every interleaving of a ring', function () {
     expect(() => exploreRing({ lengths: [4, 4], secondLook: false })).to.throw(/asleep for ever/);
   });
 
+  /** Publishes in a batch, and rings as a thread does that hands out events. */
+  function batch(ringsAtEnd: boolean): Actor<string> {
+    return {
+      name: 'producer',
+      run(memory) {
+        const ring = new RingProducer(memory);
+        const doorbell = new Doorbell(memory, CONSUMER_SLEEP, () => memory.store(CONSUMER_BELL, 1));
+        ring.setBatch(true);
+        memory.copyIn(ring.claim(KIND, SLOT, GENERATION, 4), message(0, 4), 0, 4);
+        ring.publish();
+        doorbell.ringInBatch();
+        ring.setBatch(false);
+        if (ringsAtEnd) doorbell.endBatch();
+        return 'done';
+      },
+    };
+  }
+
+  /** Holds what comes in a batch back until that is over, and dozes as the io worker does, but without a timer. */
+  function holdingConsumer(): Actor<string> {
+    return {
+      name: 'consumer',
+      run(memory) {
+        const ring = new RingConsumer(memory);
+        const sleep = new SleepWord(memory, CONSUMER_SLEEP);
+        let isHeld = false;
+        for (;;) {
+          if (ring.next()) {
+            isHeld = true;
+            ring.release();
+          }
+          if (isHeld && !ring.isInBatch()) return 'written';
+          if (isHeld) sleep.announceDoze();
+          else sleep.announceSleep();
+          if (ring.isEmpty() && (!isHeld || ring.isInBatch())) memory.sleepUntilRung(CONSUMER_BELL);
+          sleep.awake();
+        }
+      },
+    };
+  }
+
+  function exploreBatches(ringsAtEnd: boolean): number {
+    return explore({
+      memoryBytes: MEMORY_BYTES,
+      actors: [batch(ringsAtEnd), holdingConsumer()],
+      check({ blocked, results, trace }) {
+        expect(blocked, `asleep for ever after ${trace.join(', ')}`).to.deep.equal([]);
+        expect(results.get('consumer')).to.equal('written');
+      },
+    }).states;
+  }
+
+  it('has what is held back in a batch written at its end, though nobody rings for it in between', () => {
+    expect(exploreBatches(true)).to.be.greaterThan(100);
+  });
+
+  it('would find a batch at whose end nobody rings', () => {
+    expect(() => exploreBatches(false)).to.throw(/asleep for ever/);
+  });
+
   it('would find a producer that publishes before it has written', () => {
     const hasty: Actor<string> = {
       name: 'producer',
