@@ -13,6 +13,9 @@ const BURST_BYTES = 256 * 1024;
 /** Things of the codec's own that may wait behind a message that takes its time. */
 const MAX_OWN_JOBS = 64;
 
+/** In place of what most connections never need. Nothing is ever added to it. */
+const NO_PARTS = new Map<never, never>();
+
 /** What an encoder tells its connection. */
 export interface EncoderOwner {
   /** Senders were charged for `bytes` more than the encoded message has; negative if it has more. */
@@ -50,7 +53,7 @@ export class ConnectionEncoder {
   #written = 0;
   #ownJobs = 0;
   /** Pieces of messages that are longer than a record, by the lane that they come from. */
-  readonly #parts = new Map<EventLane, OutputBuffer>();
+  #parts: Map<EventLane, OutputBuffer> = NO_PARTS;
   #partBytes = 0;
   #isClosed = false;
 
@@ -91,6 +94,7 @@ export class ConnectionEncoder {
     let parts = this.#parts.get(lane);
     if (parts === undefined) {
       parts = new OutputBuffer(this.#pool);
+      if (this.#parts === NO_PARTS) this.#parts = new Map();
       this.#parts.set(lane, parts);
     }
     parts.append(memory, offset, length);
@@ -289,20 +293,24 @@ export class ConnectionEncoder {
     try {
       const promise = job.run();
       if (promise === undefined) this.#isBusy = false;
-      else promise.then(this.#goOn, (error) => this.#failed(error));
+      else
+        promise.then(
+          () => this.#goOn(),
+          (error) => this.#failed(error),
+        );
     } catch (error) {
       this.#isBusy = false;
       this.#failed(error);
     }
   }
 
-  readonly #goOn = (): void => {
+  #goOn(): void {
     this.#isBusy = false;
     let bytes = 0;
     while (!this.#isBusy && this.#head < this.#jobs.length) {
       if (bytes >= BURST_BYTES) {
         this.#isBusy = true;
-        setImmediate(this.#goOn);
+        setImmediate(() => this.#goOn());
         break;
       }
       const job = this.#jobs[this.#head] as Job;
@@ -313,7 +321,7 @@ export class ConnectionEncoder {
     if (this.#head < this.#jobs.length) return;
     this.#jobs = [];
     this.#head = 0;
-  };
+  }
 
   #failed(error: unknown): void {
     if (!this.#isClosed) this.#owner.onEncodeFailed(error);

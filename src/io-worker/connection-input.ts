@@ -32,6 +32,9 @@ const EMPTY: Buffer = Buffer.alloc(0);
 
 const NONE: ReadonlySet<number> = new Set();
 
+/** In place of what most connections never need. Nothing is ever added to it. */
+const NO_BOXES = new Map<never, never>();
+
 /** Where answers go that nobody waits for. */
 const NO_LANE = -1;
 
@@ -108,7 +111,7 @@ export class ConnectionInput implements OutboxOwner {
   /** They have been told to leave and have not answered. */
   #leaving: EventOutbox[] = [];
   /** Of threads that have asked the peer something and do not get the connection's messages: by the number of the lane. */
-  readonly #answerBoxes = new Map<number, EventOutbox>();
+  #answerBoxes: Map<number, EventOutbox> = NO_BOXES;
   #announced = false;
   /** Received and not decoded. */
   #input: Buffer = EMPTY;
@@ -714,6 +717,7 @@ export class ConnectionInput implements OutboxOwner {
     const lane = this.#owner.answerLane(index);
     if (lane === undefined) return undefined;
     const box = new EventOutbox(lane, this.#at, this, false, false);
+    if (this.#answerBoxes === NO_BOXES) this.#answerBoxes = new Map();
     this.#answerBoxes.set(index, box);
     this.#owner.onAnswerBox();
     return box;

@@ -113,12 +113,14 @@ export class LaneTimers implements BlockedSource {
     const { id } = timer.times;
     const number = (this.#events + 1) | 0;
     this.#payload.writeInt32LE(number);
+    // First, so that a thread that takes it finds it counted.
+    this.#board.count(boardCounter.TIMER_FIRES);
     if (!this.#lane.offer(eventKind.TIMER, timerSlot(id), timerGeneration(id), this.#payload, 0, TIMER_EVENT_BYTES)) {
+      this.#board.count(boardCounter.TIMER_FIRES, -1);
       return false;
     }
     this.#events = number;
     timer.event = number;
-    this.#board.count(boardCounter.TIMER_FIRES);
     // It has nothing more to do.
     if (timer.nextTick === undefined) this.#timers.delete(id);
     return true;

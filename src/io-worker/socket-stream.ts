@@ -160,7 +160,7 @@ export class SocketStream {
     if (last > 0) socket.cork();
     for (let i = 0; i <= last; i++) {
       const { buffer, start, end } = chunks[i] as Chunk;
-      socket.write(buffer.subarray(start, end), i === last ? this.#onWritten : undefined);
+      socket.write(buffer.subarray(start, end), i === last ? (error) => this.#onWritten(error) : undefined);
     }
     if (last > 0) socket.uncork();
     // A write that the kernel refuses at once leaves nothing waiting either; its error comes in a later tick.
@@ -200,10 +200,10 @@ export class SocketStream {
     } else this.socket.destroy(writeError(status));
   };
 
-  readonly #onWritten = (error?: Error | null): void => {
+  #onWritten(error: Error | null | undefined): void {
     // The callback of a write that the kernel took at once comes late, when the next one may already be under way.
     if (!this.#writing || this.socket.writableLength > 0 || error) return;
     this.#writing = false;
     this.listener?.onWritten();
-  };
+  }
 }

@@ -29,6 +29,9 @@ import { isTlsError, tlsError } from './tls-error.js';
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
+/** In place of sets that most connections never need: there are thousands of them. Nothing is ever added to it. */
+const NO_LANES: Set<never> = new Set();
+
 /** Nobody on this side has cut it: what the peer has sent comes first. */
 const UNCUT_REASONS: ReadonlySet<CloseReason> = new Set(['peer-end', 'peer-reset', 'local-shutdown', 'tls-error']);
 
@@ -123,9 +126,9 @@ export class TcpConnection
   /** Bytes read in the turn of that number. */
   #readInTurn = 0;
   #turn = 0;
-  readonly #pausedBy = new Set<EventLane>();
+  #pausedBy: Set<EventLane> = NO_LANES;
   /** Threads that get no events and want to hear of the close. */
-  readonly #watchers = new Set<EventLane>();
+  #watchers: Set<EventLane> = NO_LANES;
 
   #finishing = false;
   #closed = false;
@@ -149,7 +152,7 @@ export class TcpConnection
   #unsentBytes = 0;
   readonly #openedAt = performance.now();
   #closePayload: Buffer = NOTHING;
-  readonly #whenClosed: (() => void)[] = [];
+  #whenClosed: (() => void)[] | undefined;
   readonly #keeper: ConnectionKeeper | undefined;
 
   private constructor(
@@ -369,6 +372,7 @@ export class TcpConnection
   setPausedBy(lane: EventLane, paused: boolean): void {
     if (paused) {
       lane.involved.add(this);
+      if (this.#pausedBy === NO_LANES) this.#pausedBy = new Set();
       this.#pausedBy.add(lane);
     } else this.#pausedBy.delete(lane);
     this.#setPause(pauseReason.BY_APP, this.#pausedBy.size > 0);
@@ -389,9 +393,14 @@ export class TcpConnection
   watch(lane: EventLane): void {
     if (!this.#closed) {
       lane.involved.add(this);
-      this.#watchers.add(lane);
-    } else if (this.input.isLeavingFrom(lane)) this.#watchers.add(lane);
+      this.#addWatcher(lane);
+    } else if (this.input.isLeavingFrom(lane)) this.#addWatcher(lane);
     else if (!this.input.isOn(lane)) this.#tellOfClose(lane);
+  }
+
+  #addWatcher(lane: EventLane): void {
+    if (this.#watchers === NO_LANES) this.#watchers = new Set();
+    this.#watchers.add(lane);
   }
 
   /** A thread that had been asked to leave has left. */
@@ -450,7 +459,10 @@ export class TcpConnection
       if (this.input.isHeld && !this.input.isLeaving) this.orphan();
       return Promise.resolve();
     }
-    const closed = new Promise<void>((resolve) => this.#whenClosed.push(resolve));
+    const closed = new Promise<void>((resolve) => {
+      this.#whenClosed ??= [];
+      this.#whenClosed.push(resolve);
+    });
     if (this.#windDownReason === undefined) {
       this.#windDownReason = reason;
       this.#sayGoodbye(reason);
@@ -515,7 +527,7 @@ export class TcpConnection
   endRest(): boolean {
     if (this.#closed) return true;
     if (this.input.isAheadOfItself) {
-      this.#slowRead ??= new Deadline(this.#lookAgain);
+      this.#slowRead ??= new Deadline(() => this.#lookAgain());
       if (!this.#slowRead.isSet) this.#loop.wheel.set(this.#slowRead, this.#slowReadMs);
       return false;
     }
@@ -525,10 +537,10 @@ export class TcpConnection
     return true;
   }
 
-  readonly #lookAgain = (): void => {
+  #lookAgain(): void {
     this.#slowReadMs = Math.min(2 * this.#slowReadMs, MAX_SLOW_READ_MS);
     this.#loop.wake();
-  };
+  }
 
   onWritten(): void {
     this.#output.onWritten();
@@ -874,7 +886,7 @@ export class TcpConnection
     const openMs = performance.now() - this.#openedAt;
     logClosed(this.#loop.log, this, { reason, unsentBytes, openMs, counts, error });
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.
-    for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#watchers.add(lane);
+    for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#addWatcher(lane);
     for (const lane of this.#watchers) {
       // One that gets the events hears of it behind them; one that is leaving, when it has left.
       if (this.input.isLeavingFrom(lane)) continue;
@@ -883,7 +895,7 @@ export class TcpConnection
     }
     this.services?.closed(reason);
     this.input.closed(this.#closePayload, UNCUT_REASONS.has(reason));
-    for (const listener of this.#whenClosed) listener();
+    for (const listener of this.#whenClosed ?? []) listener();
     this.#keeper?.onLost(intent, error);
   }
 }

@@ -3,6 +3,9 @@ import { InboundQueue } from './inbound-queue.js';
 /** The io worker keeps what is not done with, and what comes behind it: so many requests may be done before messages in front of them. */
 const MAX_OVERTAKEN = 1024;
 
+/** In place of what most connections never need: there are thousands of them. Nothing is ever added to it. */
+const NONE: Set<never> = new Set();
+
 /** The connection that the messages are for. */
 export interface FlowOwner {
   /** Somebody listens for messages. */
@@ -51,9 +54,9 @@ export class InboundFlow {
   #arrived = 0;
   #front = 0;
   /** Requests that are done, and something in front of them is not: by their number, from 1 on. */
-  readonly #overtaken = new Set<number>();
+  #overtaken: Set<number> = NONE;
   /** What wakes each iteration that is under way. */
-  readonly #iterators = new Set<() => void>();
+  #iterators: Set<() => void> = NONE;
   /** Iterations that wait for the next message; the others are at work on one. */
   #idleIterators = 0;
   #started = false;
@@ -164,7 +167,10 @@ export class InboundFlow {
   /** The application has done with a request. */
   requestDone(request: number, threw: boolean): void {
     if (request === this.#front + 1) this.#messagesDone(1, threw);
-    else this.#overtaken.add(request);
+    else {
+      if (this.#overtaken === NONE) this.#overtaken = new Set();
+      this.#overtaken.add(request);
+    }
   }
 
   /** Requests that are done, by their place among what is not: 0 would be the first. */
@@ -273,6 +279,7 @@ export class InboundFlow {
   async *iterate(isOver: () => boolean): AsyncGenerator<Buffer, void, undefined> {
     let wake = (): void => {};
     const iterator = (): void => wake();
+    if (this.#iterators === NONE) this.#iterators = new Set();
     this.#iterators.add(iterator);
     try {
       for (;;) {

@@ -5,13 +5,16 @@ const STOP_MESSAGES = 16_384;
 const RESUME_BYTES = 64 * 1024;
 const RESUME_MESSAGES = 4096;
 
+/** In place of the lists of queues in which nothing has ever waited. Nothing is ever added to it. */
+const NOTHING: never[] = [];
+
 /**
  * Messages, or requests, that came before the application could take them: it has paused the connection, has no listener yet, or takes
  * them one by one with `for await`. Bounded by not reading the socket: what is in the event ring at that moment still comes.
  */
 export class InboundQueue {
-  #messages: (Buffer | undefined)[] = [];
-  #numbers: number[] = [];
+  #messages: (Buffer | undefined)[] = NOTHING;
+  #numbers: number[] = NOTHING;
   #head = 0;
   #bytes = 0;
   #full = false;
@@ -27,6 +30,10 @@ export class InboundQueue {
 
   /** @param number its place among all that came */
   push(message: Buffer, number = 0): void {
+    if (this.#messages === NOTHING) {
+      this.#messages = [];
+      this.#numbers = [];
+    }
     this.#messages.push(message);
     this.#numbers.push(number);
     this.#bytes += message.length;
@@ -60,8 +67,8 @@ export class InboundQueue {
   /** Returns how many it drops. */
   clear(): number {
     const dropped = this.length;
-    this.#messages = [];
-    this.#numbers = [];
+    this.#messages = NOTHING;
+    this.#numbers = NOTHING;
     this.#head = 0;
     this.#bytes = 0;
     this.#full = false;

@@ -10,6 +10,16 @@ import { type Waiter, Waiters } from './waiters.js';
 export const sendOutcome = { SENT: 0, SENT_ABOVE_HIGH_WATER: 1, NOT_OPEN: 2, OVERFLOW: 3 } as const;
 export type SendOutcome = (typeof sendOutcome)[keyof typeof sendOutcome];
 
+/** What a send path tells its connection. */
+export interface SendPathOwner {
+  /** There is room again, and the application was told that there was none. */
+  onDrain(): void;
+  /** Somebody waits for something that the io worker must tell this thread of. */
+  onWait(): void;
+  /** `flushAnswered` is to be called when all that has been sent before is with the kernel. */
+  onFlush(): void;
+}
+
 /**
  * A connection's way to the command ring, under its credit: what may be sent, when there is room again, and when all of it
  * is with the kernel.
@@ -18,12 +28,7 @@ export class SendPath {
   readonly #context: ConnectionContext;
   readonly #slot: number;
   readonly #generation: number;
-  /** There is room again, and the application was told that there was none. */
-  readonly #onDrain: () => void;
-  /** Somebody waits for something that the io worker must tell this thread of. */
-  readonly #onWait: () => void;
-  /** `flushAnswered` is to be called when all that has been sent before is with the kernel. */
-  readonly #onFlush: () => void;
+  readonly #owner: SendPathOwner;
 
   // Fixed while the connection lives, so that send() need not ask the table each time.
   readonly #header: MessageHeader;
@@ -42,18 +47,11 @@ export class SendPath {
   /** They want more flushed than the answer will be for. */
   #nextFlushWaiters = new Waiters<void>();
 
-  constructor(
-    context: ConnectionContext,
-    slot: number,
-    generation: number,
-    listener: { readonly onDrain: () => void; readonly onWait: () => void; readonly onFlush: () => void },
-  ) {
+  constructor(context: ConnectionContext, slot: number, generation: number, owner: SendPathOwner) {
     this.#context = context;
     this.#slot = slot;
     this.#generation = generation;
-    this.#onDrain = listener.onDrain;
-    this.#onWait = listener.onWait;
-    this.#onFlush = listener.onFlush;
+    this.#owner = owner;
     const { table } = context;
     this.#header = table.framing(slot) === framing.BYTES ? NO_HEADER : DATA_HEADER;
     this.#maxMessage = table.maxMessage(slot);
@@ -98,8 +96,8 @@ export class SendPath {
     if (charged === NOT_OPEN) return sendOutcome.NOT_OPEN;
     if (charged + bytes <= this.#highWater) return sendOutcome.SENT;
     this.#drainWanted = true;
-    this.#onWait();
-    if (!table.awaitDrain(slot, lane)) setImmediate(this.#lookAgain);
+    this.#owner.onWait();
+    if (!table.awaitDrain(slot, lane)) setImmediate(() => this.#lookAgain());
     return sendOutcome.SENT_ABOVE_HIGH_WATER;
   }
 
@@ -125,11 +123,11 @@ export class SendPath {
   }
 
   /** The io worker was faster than this thread; but this thread may have sent more since. */
-  readonly #lookAgain = (): void => {
+  #lookAgain(): void {
     const { table, lane } = this.#context;
     if (!this.#stopped && table.awaitDrain(this.#slot, lane)) return;
     this.drained();
-  };
+  }
 
   /** Resolves when all that has been sent is with the kernel. */
   flushed(signal: AbortSignal | undefined): Promise<void> {
@@ -142,7 +140,7 @@ export class SendPath {
   }
 
   #waitersForFlush(): Waiters<void> {
-    this.#onWait();
+    this.#owner.onWait();
     if (this.#flushAsked) return this.#nextFlushWaiters;
     this.#askForFlush();
     return this.#flushWaiters;
@@ -152,7 +150,7 @@ export class SendPath {
   ready(signal: AbortSignal | undefined): Promise<boolean> {
     const { table, lane } = this.#context;
     if (table.buffered(this.#slot) <= table.lowWater(this.#slot)) return Promise.resolve(true);
-    this.#onWait();
+    this.#owner.onWait();
     const ready = this.#drainWaiters.wait(signal);
     if (table.awaitDrain(this.#slot, lane)) return ready;
     // A close gives everything back, too.
@@ -166,7 +164,7 @@ export class SendPath {
     this.#drainWaiters.resolveAll(true);
     if (!this.#drainWanted || this.#stopped) return;
     this.#drainWanted = false;
-    this.#onDrain();
+    this.#owner.onDrain();
   }
 
   /** FLUSHED has come. */
@@ -196,7 +194,7 @@ export class SendPath {
 
   #askForFlush(): void {
     this.#flushAsked = true;
-    this.#onFlush();
+    this.#owner.onFlush();
   }
 
   #overflow(): void {

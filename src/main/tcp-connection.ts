@@ -12,12 +12,12 @@ import { ConnectionDuplex } from './connection-duplex.js';
 import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
 import { publishClose } from './diagnostics.js';
-import { InboundFlow } from './inbound-flow.js';
+import { type FlowOwner, InboundFlow } from './inbound-flow.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
 import { DEFAULT_REQUEST_TIMEOUT_MS, type DuplexOptions, type RequestOptions, type WaitOptions } from './options.js';
 import { makeReply, type Reply } from './reply.js';
-import { SendPath, sendOutcome } from './send-path.js';
+import { SendPath, type SendPathOwner, sendOutcome } from './send-path.js';
 import { surfaceErrors } from './surface.js';
 import { throwIfAborted } from './waiters.js';
 
@@ -43,7 +43,10 @@ const ORDERLY: ReadonlySet<CloseReason> = new Set([
  * while the connection is paused, messages wait: up to 256 KiB and what is already under way, then the socket is not read.
  * 'end' and 'close' come behind the messages.
  */
-export class TcpConnection extends EventEmitter<ConnectionEvents> implements AsyncIterable<Buffer> {
+export class TcpConnection
+  extends EventEmitter<ConnectionEvents>
+  implements AsyncIterable<Buffer>, FlowOwner, SendPathOwner
+{
   readonly #context: ConnectionContext;
   /** Undefined: this thread does not get the connection's events. */
   #host: ConnectionHost | undefined;
@@ -98,11 +101,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#borrows = context.table.isBorrowed(slot);
     this.#halfOpen = context.table.allowsHalfOpen(slot);
     this.#isRaw = context.table.framing(slot) === framing.BYTES;
-    this.#sending = new SendPath(context, slot, generation, {
-      onDrain: () => this.#emitDrain(),
-      onWait: () => this.#watch(),
-      onFlush: () => context.flush(this),
-    });
+    this.#sending = new SendPath(context, slot, generation, this);
     this.#flow = new InboundFlow(this);
     if (!this.#receives) this.#flow.start();
     (this as EventEmitter).on('newListener', onNewListener);
@@ -596,12 +595,12 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     this.#giveUpUnanswered();
   }
 
-  readonly #giveUpUnanswered = (): void => {
+  #giveUpUnanswered(): void {
     clearTimeout(this.#unansweredTimer);
     this.#unansweredTimer = undefined;
     this.#unanswered = 0;
     this.#flow.flow();
-  };
+  }
 
   /** @internal */
   onMessagesDone(count: number, threw: boolean): void {
@@ -628,7 +627,7 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
     const closed = this.#closeEvent !== undefined;
     const isWaitedFor = (this.#windDown || this.#end === 'received') && !this.#sending.isStopped && !closed;
     if (isWaitedFor && this.#unanswered > 0) {
-      this.#unansweredTimer ??= setTimeout(this.#giveUpUnanswered, UNANSWERED_MS).unref();
+      this.#unansweredTimer ??= setTimeout(() => this.#giveUpUnanswered(), UNANSWERED_MS).unref();
       return false;
     }
     if (this.#windDown && !atWork) {
@@ -682,7 +681,18 @@ export class TcpConnection extends EventEmitter<ConnectionEvents> implements Asy
 
   // ----
 
-  #emitDrain(): void {
+  /** @internal */
+  onWait(): void {
+    this.#watch();
+  }
+
+  /** @internal */
+  onFlush(): void {
+    this.#context.flush(this);
+  }
+
+  /** @internal */
+  onDrain(): void {
     try {
       this.emit('drain');
     } finally {

@@ -8,14 +8,16 @@ export interface Waiter<T> {
 
 /** Those who wait for the same thing: mostly promises, each of which can be aborted. */
 export class Waiters<T> {
-  #waiters = new Set<Waiter<T>>();
+  /** Only while somebody waits: there are thousands of connections for which nobody does. */
+  #waiters: Set<Waiter<T>> | undefined;
 
   get isEmpty(): boolean {
-    return this.#waiters.size === 0;
+    return this.#waiters === undefined || this.#waiters.size === 0;
   }
 
   /** One that is called at once, not in a microtask: in order with what else is being told. */
   add(waiter: Waiter<T>): void {
+    this.#waiters ??= new Set();
     this.#waiters.add(waiter);
   }
 
@@ -27,7 +29,7 @@ export class Waiters<T> {
         return;
       }
       const abort = (): void => {
-        this.#waiters.delete(waiter);
+        this.#waiters?.delete(waiter);
         if (signal !== undefined) reject(abortError(signal));
       };
       const settle = (): void => signal?.removeEventListener('abort', abort);
@@ -42,7 +44,7 @@ export class Waiters<T> {
         },
       };
       onAbort(signal, abort);
-      this.#waiters.add(waiter);
+      this.add(waiter);
     });
   }
 
@@ -54,9 +56,9 @@ export class Waiters<T> {
     for (const waiter of this.#take()) waiter.reject(error);
   }
 
-  #take(): Set<Waiter<T>> {
-    const waiters = this.#waiters;
-    this.#waiters = new Set();
+  #take(): Iterable<Waiter<T>> {
+    const waiters = this.#waiters ?? [];
+    this.#waiters = undefined;
     return waiters;
   }
 }
