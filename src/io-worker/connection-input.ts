@@ -899,6 +899,8 @@ export class ConnectionInput implements OutboxOwner {
 }
 
 function viewOf(bytes: Uint8Array, start: number, end: number): Buffer {
+  // The same, in half the time.
+  if (Buffer.isBuffer(bytes)) return bytes.subarray(start, end);
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
 }
 
