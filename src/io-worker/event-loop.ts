@@ -102,6 +102,8 @@ export class EventLoop {
       for (const lane of this.#lanes) {
         for (let turns = 0; turns < SETTLING_TURNS && !isSettled() && this.#takeCommands(lane); turns++);
       }
+      // What they have brought may wait for the end of a batch, and nobody has woken the loop for it.
+      this.wake();
     });
     this.#sleepWord = sleepWord;
   }
