@@ -101,7 +101,7 @@ export class SendPath {
     return sendOutcome.SENT_ABOVE_HIGH_WATER;
   }
 
-  /** What is not sent. */
+  /** What goes no further: there is a reason why not, or nothing to be sent. */
   #sendUnusual(call: string, length: number, most: number, isOver: boolean, before: number): SendOutcome {
     if (this.#stopped || this.#context.table.state(this.#slot, this.#generation) !== slotState.OPEN) {
       return sendOutcome.NOT_OPEN;
