@@ -24,8 +24,8 @@ export interface WriteHandle {
 type MakeRequest = () => WriteRequest | null;
 
 /**
- * Writes to the handle of a socket, past the stream that is on it, which would make a dozen objects and two calls in later ticks
- * of each write.
+ * Writes to the handle of a socket, past the stream that is on it, which would make more objects, and calls in later ticks, of each
+ * write.
  *
  * No documentation promises that. What this Node's own sockets hand to their handle is looked at first:
  *
