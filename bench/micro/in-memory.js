@@ -1,9 +1,9 @@
 // @ts-check
 /** What happens within one thread. */
-import { FrameConnection } from '../../dist/io-worker/frame-codec.js';
-import { InflationBudget } from '../../dist/io-worker/inflation-budget.js';
-import { Deadline, TimingWheel } from '../../dist/io-worker/timing-wheel.js';
-import { ConnectionTable } from '../../dist/shared/connection-table.js';
+import { FrameConnection } from '../../build/src/io-worker/frame-codec.js';
+import { InflationBudget } from '../../build/src/io-worker/inflation-budget.js';
+import { Deadline, TimingWheel } from '../../build/src/io-worker/timing-wheel.js';
+import { ConnectionTable } from '../../build/src/shared/connection-table.js';
 
 const SLOTS = 1024;
 const CHUNK_BYTES = 64 * 1024;
@@ -59,7 +59,7 @@ const SETTINGS = {
   allowHalfOpen: false,
 };
 
-/** @type {import('../../dist/io-worker/frame-codec.js').FrameChannel} Takes everything and does nothing with it. */
+/** @type {import('../../build/src/io-worker/frame-codec.js').FrameChannel} Takes everything and does nothing with it. */
 const takesAll = {
   inflationBudget: new InflationBudget(),
   answersPings: false,

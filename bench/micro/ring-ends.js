@@ -1,10 +1,10 @@
 // @ts-check
 /** A ring between two threads as the library has it, with a doorbell; both threads block when there is nothing to do. */
-import { Doorbell, SleepWord } from '../../dist/shared/doorbell.js';
-import { RingConsumer } from '../../dist/shared/ring-consumer.js';
-import { ringBytes } from '../../dist/shared/ring-layout.js';
-import { RingProducer } from '../../dist/shared/ring-producer.js';
-import { SharedMemory } from '../../dist/shared/shared-memory.js';
+import { Doorbell, SleepWord } from '../../build/src/shared/doorbell.js';
+import { RingConsumer } from '../../build/src/shared/ring-consumer.js';
+import { ringBytes } from '../../build/src/shared/ring-layout.js';
+import { RingProducer } from '../../build/src/shared/ring-producer.js';
+import { SharedMemory } from '../../build/src/shared/shared-memory.js';
 
 const CAPACITY = 1024 * 1024;
 const RECORD_KIND = 1;
