@@ -126,8 +126,9 @@ export class SharedMemory {
   }
 }
 
-/** Below this a loop is cheaper than a subarray and a `set` (measured on Node 20 and 24, x86-64). */
-const LOOP_LIMIT = 48;
+/** Below this a loop is cheaper than a subarray and a `set`, or than a `set` alone (measured on Node 20, x86-64). */
+const LOOP_LIMIT = 72;
+const WHOLE_LOOP_LIMIT = 12;
 
 /** V8 copies shared memory byte by byte unless source and target lie alike modulo this. */
 const COPY_ALIGNMENT = 8;
@@ -140,12 +141,13 @@ let scratch: Uint8Array | undefined;
 /** Copies `source[start, end)` to `target` at `offset`, whichever of the two is shared. */
 export function copyBytes(target: Uint8Array, offset: number, source: Uint8Array, start: number, end: number): void {
   const length = end - start;
-  if (length <= LOOP_LIMIT) {
-    for (let i = 0; i < length; i++) target[offset + i] = source[start + i] as number;
+  const isWhole = length === source.length;
+  if (length <= (isWhole ? WHOLE_LOOP_LIMIT : LOOP_LIMIT)) {
+    copyShort(target, offset, source, start, end);
     return;
   }
-  // Most are short, and all there is: not even a subarray.
-  const piece = length === source.length ? source : source.subarray(start, end);
+  // Most are all there is: not even a subarray.
+  const piece = isWhole ? source : source.subarray(start, end);
   if (length < SCRATCH_LIMIT || (piece.byteOffset - target.byteOffset - offset) % COPY_ALIGNMENT === 0) {
     target.set(piece, offset);
     return;
@@ -158,6 +160,23 @@ export function copyBytes(target: Uint8Array, offset: number, source: Uint8Array
     scratch.set(source.subarray(start + done, start + done + piece), pad);
     target.set(scratch.subarray(pad, pad + piece), offset + done);
   }
+}
+
+/** Eight at a time: for bytes, what V8 does once a turn of a loop costs more than the copy. */
+function copyShort(target: Uint8Array, offset: number, source: Uint8Array, start: number, end: number): void {
+  let from = start;
+  let to = offset;
+  for (const last = end - 8; from <= last; from += 8, to += 8) {
+    target[to] = source[from] as number;
+    target[to + 1] = source[from + 1] as number;
+    target[to + 2] = source[from + 2] as number;
+    target[to + 3] = source[from + 3] as number;
+    target[to + 4] = source[from + 4] as number;
+    target[to + 5] = source[from + 5] as number;
+    target[to + 6] = source[from + 6] as number;
+    target[to + 7] = source[from + 7] as number;
+  }
+  for (; from < end; from++, to++) target[to] = source[from] as number;
 }
 
 /** Reads a little-endian u32 at any offset. */
