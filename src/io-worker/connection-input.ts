@@ -1,3 +1,5 @@
+// The global one is behind a getter, which costs each message that a service gets.
+import { Buffer } from 'node:buffer';
 import type { CloseReason } from '../shared/close-reason.js';
 import {
   type ConnectionAddresses,
@@ -55,8 +57,9 @@ const batch: Buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
 /** The services of the connection: what comes is theirs first. */
 export interface InputServices {
   readonly takesMessages: boolean;
-  /** Calls of one `decode` follow. */
+  /** Calls of one `decode` follow, until `end`. */
   begin(): void;
+  end(): void;
   /** True: it is handled, and goes no further. */
   message(data: Buffer): boolean;
   /** A service gets system messages of that kind. */
@@ -793,6 +796,7 @@ export class ConnectionInput implements OutboxOwner {
     if (this.#services === undefined) return this.#tryDecode(bytes, length);
     this.#services.begin();
     const decoded = this.#tryDecode(bytes, length);
+    this.#services.end();
     if (this.#halt === undefined) return decoded;
     this.#endHalt();
     return length;
@@ -900,7 +904,7 @@ export class ConnectionInput implements OutboxOwner {
 
 function viewOf(bytes: Uint8Array, start: number, end: number): Buffer {
   // The same, without the checks of Buffer.from().
-  if (Buffer.isBuffer(bytes)) return bytes.subarray(start, end);
+  if (bytes instanceof Buffer) return bytes.subarray(start, end);
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
 }
 

@@ -4,7 +4,6 @@ import type { ConnectionId } from '../shared/connection-id.js';
 import type { ConnectionAddresses } from '../shared/event-record.js';
 import { FIRST_USER_KIND, frameKind } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import type { ServiceHook } from '../shared/service-report.js';
 import type { Codec } from './codec.js';
 import type { ServiceConnection, ServiceContext } from './define-service.js';
 import type { RunningService } from './running-service.js';
@@ -31,9 +30,6 @@ export class ConnectionServices {
   readonly views: readonly ServiceConnection[];
   readonly #services: Services;
   readonly #connection: ServedConnection;
-  /** When the last call ended: by the exact clock, up to a millisecond earlier; and by the cheap one. */
-  #since = 0;
-  #tick = 0;
 
   constructor(services: Services, connection: ServedConnection) {
     this.#services = services;
@@ -69,22 +65,27 @@ export class ConnectionServices {
 
   /** Calls about input follow. */
   begin(): void {
-    this.#since = performance.now();
-    this.#tick = Date.now();
+    this.#services.clock.begin(this.#connection);
+  }
+
+  /** No more of them. */
+  end(): void {
+    this.#services.clock.end();
   }
 
   /** True: it is handled. It is not if the connection has closed meanwhile: nobody gets it then. */
   message(data: Buffer): boolean {
-    const { receivers } = this.#services;
+    const { receivers, clock } = this.#services;
     for (let i = 0; i < receivers.length; i++) {
       const service = receivers[i] as RunningService;
       let result: unknown;
+      clock.enter(service, 'onMessage');
       try {
         result = service.definition.onMessage?.(this.#view(service.index), data);
       } catch (cause) {
         this.#services.failed(service, 'onMessage', cause, this.#connection);
       }
-      this.#noteTime(service, 'onMessage');
+      clock.leave(service);
       if (result === true) return true;
       if (typeof result === 'object') this.#services.watch(service, 'onMessage', result, this.#connection);
       if (this.#connection.state === 'closed') return false;
@@ -94,32 +95,23 @@ export class ConnectionServices {
 
   /** False: no service has that kind. */
   system(kind: number, data: Buffer): boolean {
+    const { clock } = this.#services;
     const service = this.#services.ofKind(kind);
     if (service === undefined) return false;
     let result: unknown;
+    clock.enter(service, 'onSystem');
     try {
       result = service.definition.onSystem?.(this.#view(service.index), kind, data);
     } catch (cause) {
       this.#services.failed(service, 'onSystem', cause, this.#connection);
     }
-    this.#noteTime(service, 'onSystem');
+    clock.leave(service);
     if (typeof result === 'object') this.#services.watch(service, 'onSystem', result, this.#connection);
     return true;
   }
 
   #view(index: number): ServiceConnection {
     return this.views[index] as ServiceConnection;
-  }
-
-  /** One clock is cheap enough to be read behind every message, the other one never jumps. */
-  #noteTime(service: RunningService, hook: ServiceHook): void {
-    const tick = Date.now();
-    if (tick === this.#tick) return;
-    this.#tick = tick;
-    const now = performance.now();
-    const ms = now - this.#since;
-    this.#since = now;
-    if (ms > service.slowMs) this.#services.slow(service, hook, ms, this.#connection);
   }
 }
 

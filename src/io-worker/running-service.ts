@@ -16,6 +16,8 @@ export class RunningService {
   readonly context: ServiceContext;
   /** It is called no more. */
   isOut = false;
+  /** See service-clock.ts. */
+  callsALook = 1;
   #reportedAt = Number.NEGATIVE_INFINITY;
   #omitted = 0;
 

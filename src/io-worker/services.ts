@@ -15,6 +15,7 @@ import type { EventLane } from './event-lane.js';
 import type { IoLog } from './io-log.js';
 import type { LoadedService } from './load-services.js';
 import { RunningService, serviceLog } from './running-service.js';
+import { ServiceClock } from './service-clock.js';
 import { ServiceTimers } from './service-timers.js';
 import type { TimingWheel } from './timing-wheel.js';
 
@@ -47,6 +48,8 @@ export class Services {
   readonly all: readonly RunningService[];
   /** Those that get messages, in order. */
   receivers: readonly RunningService[];
+  /** For calls about what was read. */
+  readonly clock: ServiceClock = new ServiceClock((...call) => this.#slow(...call));
   /** By the kind of system message that they get. */
   readonly #byKind = new Map<number, RunningService>();
   readonly #parts: ServiceParts;
@@ -123,7 +126,7 @@ export class Services {
       this.failed(service, hook, cause, connection);
     }
     const ms = performance.now() - since;
-    if (ms > service.slowMs) this.slow(service, hook, ms, connection);
+    if (ms > service.slowMs) this.#slow(service, hook, ms, connection);
     return this.watch(service, hook, result, connection);
   }
 
@@ -148,7 +151,7 @@ export class Services {
   }
 
   /** A call has taken that long. */
-  slow(service: RunningService, hook: ServiceHook, ms: number, connection?: ServedConnection): void {
+  #slow(service: RunningService, hook: ServiceHook, ms: number, connection?: ServedConnection): void {
     const { board, log } = this.#parts;
     board.count(boardCounter.SLOW_SERVICE_CALLS);
     const omitted = service.takeReport(performance.now());

@@ -505,8 +505,11 @@ describe('a service that is slow', () => {
     const told = new Log<SlowServiceCall>();
     server.on('slowService', (call) => told.add(call));
     const [connection, peer] = await Promise.all([nextConnection(server), stage.connectRaw(server.address.port)]);
-    peer.read().send('echo', 'echo', 'hold', 'hold', 'hold', 'echo');
-    await peer.texts.reaches(3);
+    peer.read();
+    for (let i = 1; i <= 3; i++) {
+      peer.send('echo', 'hold', 'echo');
+      await peer.texts.reaches(2 * i);
+    }
     await until(() => stage.reactor.stats().slowServiceCalls >= 3);
     await stage.settle();
     const [call] = told.entries;

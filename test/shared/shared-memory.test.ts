@@ -4,8 +4,8 @@ import { readU32, SharedMemory } from '../../src/shared/shared-memory.js';
 
 const KIB = 1024;
 /** Lengths on both sides of every threshold at which copying changes its way, and of its multiples. */
-const lengths = [48, 512, 64 * KIB, 128 * KIB].flatMap((threshold) => [-1, 0, 1, 7].map((by) => threshold + by));
-lengths.push(0, 1, 2, 8, 49, 200, 1000, 100_000);
+const lengths = [12, 72, 512, 64 * KIB, 128 * KIB].flatMap((threshold) => [-1, 0, 1, 7].map((by) => threshold + by));
+lengths.push(0, 1, 2, 8, 9, 15, 16, 17, 48, 200, 1000, 100_000);
 
 const skews = [0, 1, 2, 3, 4, 5, 6, 7];
 const GUARD = 16;
