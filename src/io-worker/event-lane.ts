@@ -91,6 +91,8 @@ export class EventLane {
   /** Pieces of a broadcast that is longer than a record. */
   broadcastParts: Buffer[] = [];
   onBlocked: () => void = () => {};
+  /** An event has been put into the ring. */
+  onEvent: () => void = () => {};
   /** Told when all connections of the lane must pause, and when they may go on. */
   onCrowded: () => void = () => {};
 
@@ -284,6 +286,7 @@ export class EventLane {
     }
     this.#board.noteProduced(this.index, position);
     if (this.#doorbell.ring()) this.#board.noteRung(this.index, Date.now());
+    this.onEvent();
     return true;
   }
 }

@@ -6,6 +6,7 @@ import { encodeClose, eventKind } from '../shared/event-record.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { RingConsumer } from '../shared/ring-consumer.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
+import { AnswerSpin } from './answer-spin.js';
 import { AppStalls } from './app-stalls.js';
 import { Broadcast } from './broadcast.js';
 import { ChunkPool } from './chunk-pool.js';
@@ -56,6 +57,7 @@ const FORGOTTEN: Buffer = encodeClose(
 /**
  * The io worker's loop. libuv reads the sockets in its poll phase; a turn runs in the check phase right behind it:
  *
+ *   (the answer to a single event, answer-spin.ts ->)
  *   commands of every lane -> events that did not fit earlier -> one write for every connection with output
  *
  * While there is work, each turn schedules the next. After a few idle ones the loop sleeps: no turn, no timer; a doorbell
@@ -88,6 +90,7 @@ export class EventLoop {
   #batchedAt = 0;
   #isInBatch = false;
   #dozeTimer: NodeJS.Timeout | undefined;
+  readonly #answerSpin = new AnswerSpin();
   /** They are not read for now. */
   readonly #resting = new Set<TcpConnection>();
   #turns = 0;
@@ -124,6 +127,9 @@ export class EventLoop {
   addLane(lane: EventLane): void {
     this.#lanes.push(lane);
     lane.onBlocked = () => this.wake();
+    lane.onEvent = () => {
+      if (this.#answerSpin.noteEvent()) this.wake();
+    };
     lane.onCrowded = () => {
       for (const connection of lane.involved) connection.updateLanePause();
     };
@@ -202,6 +208,7 @@ export class EventLoop {
   readonly #turn = (): void => {
     this.#scheduled = false;
     this.#turns++;
+    this.#answerSpin.spin(this.#isAnswered);
     this.#endRests();
     this.board.count(boardCounter.TURNS);
     let busy = false;
@@ -218,6 +225,9 @@ export class EventLoop {
     this.#idleTurns = busy ? 0 : this.#idleTurns + 1;
     if (this.#idleTurns < IDLE_TURNS || this.#dirty.length > 0 || !this.#fallAsleep()) this.#scheduleNext();
   };
+
+  /** Some thread has sent something, and is through with its batch. */
+  readonly #isAnswered = (): boolean => this.#lanes.some((lane) => !lane.isInBatch && !lane.commands.isEmpty());
 
   #endRests(): void {
     for (const connection of this.#resting) if (connection.endRest()) this.#resting.delete(connection);
