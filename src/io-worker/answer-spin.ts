@@ -9,7 +9,8 @@ const MAX_CHANCES = 64;
  * where one request is on the way at a time, that is what its latency is made of.
  *
  * The sockets wait meanwhile, so it happens only if there was a single event since the last turn: then hardly anything else is going on.
- * And only if it pays: each time that no answer has come in time, twice as many chances pass until the next one is taken.
+ * And only if it pays: each time that no answer has come in time, twice as many chances pass until the next one is taken. Those are turns that
+ * have come for another reason, mostly for an answer: threads that answer nothing cost nothing.
  */
 export class AnswerSpin {
   #events = 0;

@@ -19,7 +19,7 @@ export interface ServiceFailure {
 export interface SlowServiceCall {
   readonly service: string;
   readonly hook: ServiceHook;
-  /** How long it took; with calls in front of it that shared its look at the clock, up to seven for messages of the same read. */
+  /** How long it took; with others for messages of the same read that shared its look at the clock, seven at most. */
   readonly ms: number;
   readonly connectionId?: ConnectionId;
   /** So many slow calls of the service were not told of since the last time. */
