@@ -1,5 +1,4 @@
-// The global one is behind a getter, which costs each message that a service gets.
-import { Buffer } from 'node:buffer';
+import { bufferView } from '../shared/buffer-view.js';
 import type { CloseReason } from '../shared/close-reason.js';
 import {
   type ConnectionAddresses,
@@ -416,7 +415,7 @@ export class ConnectionInput implements OutboxOwner {
       const isLong = length > STREAM_ABOVE_BYTES;
       if (isLong || this.#batchBytes + FRAME_HEADER_BYTES + length > batch.length) this.#flushBatch();
       if (!this.#takes()) return false;
-      if (this.#serve(bytes, start, end)) return true;
+      if (this.#serve(viewOf(bytes, bytes.buffer, start, end))) return true;
     }
     return this.#pass(bytes, start, end, kind);
   }
@@ -451,7 +450,7 @@ export class ConnectionInput implements OutboxOwner {
   chunk(bytes: Uint8Array, start: number, end: number): boolean {
     if (this.#services?.takesMessages === true) {
       if (!this.#takes()) return false;
-      if (this.#serve(bytes, start, end)) return true;
+      if (this.#serve(viewOf(bytes, bytes.buffer, start, end))) return true;
     }
     return this.#deliver(eventKind.CHUNK, 1, bytes, start, end);
   }
@@ -533,7 +532,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#flushBatch();
     if (!this.#takes()) return false;
     this.#isServing = true;
-    const isTaken = this.#services?.system(kind, viewOf(bytes, start, end)) === true;
+    const isTaken = this.#services?.system(kind, viewOf(bytes, bytes.buffer, start, end)) === true;
     this.#isServing = false;
     if (isTaken) this.#noteMoved(1, end - start);
     else this.ignored(kind);
@@ -634,13 +633,13 @@ export class ConnectionInput implements OutboxOwner {
   // ---- what services get ----
 
   /** True: it goes no further. */
-  #serve(bytes: Uint8Array, start: number, end: number): boolean {
+  #serve(message: Buffer): boolean {
     this.#isServing = true;
-    const isHandled = this.#services?.message(viewOf(bytes, start, end)) === true;
+    const isHandled = this.#services?.message(message) === true;
     this.#isServing = false;
     const isHalted = this.#halt !== undefined;
     if (isHandled) {
-      this.#noteMoved(1, end - start);
+      this.#noteMoved(1, message.length);
       this.#owner.onMessages(1);
     }
     // A codec may give something of its own accord.
@@ -651,12 +650,13 @@ export class ConnectionInput implements OutboxOwner {
   /** Whole frames: what no service handles goes on, in runs that are as long as they can be. */
   #serveFrames(bytes: Uint8Array, start: number, end: number): boolean {
     if (!this.#takes()) return false;
+    const memory = bytes.buffer;
     let from = start;
     let count = 0;
     for (let at = start; at < end && this.#halt === undefined; ) {
       const next = frameEnd(bytes, at);
       const isData = bytes[at + frameOffset.KIND] === frameKind.DATA;
-      if (isData && this.#serve(bytes, at + FRAME_HEADER_BYTES, next)) {
+      if (isData && this.#serve(viewOf(bytes, memory, at + FRAME_HEADER_BYTES, next))) {
         if (count > 0) this.#put(eventKind.MESSAGES, count, bytes, from, at);
         count = 0;
         from = next;
@@ -674,7 +674,9 @@ export class ConnectionInput implements OutboxOwner {
     const whole = this.#assembled.bytes;
     this.#assembled.clear();
     this.#assembledTotal = 0;
-    return this.#serve(whole, 0, whole.length) || this.#pass(whole, 0, whole.length, frameKind.DATA);
+    return (
+      this.#serve(viewOf(whole, whole.buffer, 0, whole.length)) || this.#pass(whole, 0, whole.length, frameKind.DATA)
+    );
   }
 
   /** The codec has returned. */
@@ -902,10 +904,9 @@ export class ConnectionInput implements OutboxOwner {
   }
 }
 
-function viewOf(bytes: Uint8Array, start: number, end: number): Buffer {
-  // The same, without the checks of Buffer.from().
-  if (bytes instanceof Buffer) return bytes.subarray(start, end);
-  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
+/** @param memory `bytes.buffer`, which is worth asking for only once */
+function viewOf(bytes: Uint8Array, memory: ArrayBufferLike, start: number, end: number): Buffer {
+  return bufferView(memory, bytes.byteOffset + start, end - start);
 }
 
 function frameEnd(payload: Uint8Array, start: number): number {

@@ -1,3 +1,4 @@
+import { bufferView } from '../shared/buffer-view.js';
 import {
   decodeClose,
   decodeOpen,
@@ -69,6 +70,7 @@ export class AppLane {
   #inRecord = false;
   /** What is left of a record of messages: frames in `#batch[#position, #batch.length)`. */
   #batch: Buffer = EMPTY;
+  #batchMemory: ArrayBufferLike = EMPTY.buffer;
   #position = 0;
   #batchConnection: TcpConnection | undefined;
 
@@ -89,6 +91,7 @@ export class AppLane {
   retire(): void {
     this.#events = new RingConsumer(SharedMemory.allocate(ringBytes(MIN_RING_CAPACITY)));
     this.#batch = EMPTY;
+    this.#batchMemory = EMPTY.buffer;
     this.commands.retire();
   }
 
@@ -189,7 +192,8 @@ export class AppLane {
     // Before the handler runs, so that a message whose handler throws is not handed out again.
     this.#position = end;
     if (end >= batch.length) this.#batchConnection = undefined;
-    const body = batch.subarray(start + FRAME_HEADER_BYTES, end);
+    const bodyStart = start + FRAME_HEADER_BYTES;
+    const body = bufferView(this.#batchMemory, batch.byteOffset + bodyStart, end - bodyStart);
     if (batch[start + frameOffset.KIND] === frameKind.DATA) connection.receive(body);
     else connection.receiveRequest(body);
     return true;
@@ -264,6 +268,7 @@ export class AppLane {
     switch (kind) {
       case eventKind.MESSAGES:
         this.#batch = this.#payload(connection);
+        this.#batchMemory = connection.borrows ? this.#events.memory.buffer : this.#slab.memory;
         this.#position = 0;
         this.#batchConnection = connection;
         break;

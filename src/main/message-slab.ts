@@ -1,3 +1,4 @@
+import { bufferView } from '../shared/buffer-view.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 
 const SLAB_BYTES = 256 * 1024;
@@ -9,7 +10,10 @@ const ALIGNMENT = 8;
  */
 export class MessageSlab {
   #slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  #slabMemory: ArrayBufferLike = this.#slab.buffer;
   #used = 0;
+  /** What the last copy lies in. */
+  memory: ArrayBufferLike = this.#slabMemory;
 
   copy(memory: SharedMemory, offset: number, length: number): Buffer {
     // Alike modulo 8 with the source: shared-memory.ts says why.
@@ -18,14 +22,17 @@ export class MessageSlab {
       if (length > SLAB_BYTES / 4) {
         const own = Buffer.allocUnsafeSlow(length);
         memory.copyOut(offset, length, own, 0);
+        this.memory = own.buffer;
         return own;
       }
       this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#slabMemory = this.#slab.buffer;
       this.#used = 0;
       return this.copy(memory, offset, length);
     }
     memory.copyOut(offset, length, this.#slab, start);
     this.#used = start + length;
-    return this.#slab.subarray(start, start + length);
+    this.memory = this.#slabMemory;
+    return bufferView(this.#slabMemory, start, length);
   }
 }

@@ -85,7 +85,8 @@ export class SendPath {
     const { table, commands, lane } = this.#context;
     const slot = this.#slot;
     const bytes = header.bytes + length;
-    const before = table.buffered(slot);
+    // This thread's own is in it; what the others do at this moment may count or not.
+    const before = table.recentlyBuffered(slot);
     // A message longer than the limit itself must be sendable, when nothing else waits.
     const isOver = before > 0 && before + bytes > this.#overflowLimit;
     if (this.#stopped || isOver || length > most || length < this.#minMessage || bytes === 0) {

@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
@@ -13,6 +12,7 @@ import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
 import { publishClose } from './diagnostics.js';
 import { type FlowOwner, InboundFlow } from './inbound-flow.js';
+import { ListenedEmitter } from './listened-emitter.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
 import { DEFAULT_REQUEST_TIMEOUT_MS, type DuplexOptions, type RequestOptions, type WaitOptions } from './options.js';
@@ -44,7 +44,7 @@ const ORDERLY: ReadonlySet<CloseReason> = new Set([
  * 'end' and 'close' come behind the messages.
  */
 export class TcpConnection
-  extends EventEmitter<ConnectionEvents>
+  extends ListenedEmitter<ConnectionEvents>
   implements AsyncIterable<Buffer>, FlowOwner, SendPathOwner
 {
   readonly #context: ConnectionContext;
@@ -72,6 +72,8 @@ export class TcpConnection
   #unansweredTimer: NodeJS.Timeout | undefined;
   /** Takes the messages, in place of the listeners. */
   #duplex: ConnectionDuplex | undefined;
+  /** There is, or was, a listener for messages of this connection alone: to emit costs as much as the rest of the way to the listeners. */
+  #isListenedTo = false;
   #readingStopped = false;
   #windDown = false;
   /** So many of the next messages come again, after the death of the thread that got them before. */
@@ -104,7 +106,6 @@ export class TcpConnection
     this.#sending = new SendPath(context, slot, generation, this);
     this.#flow = new InboundFlow(this);
     if (!this.#receives) this.#flow.start();
-    (this as EventEmitter).on('newListener', onNewListener);
   }
 
   /** Names this connection in every thread; never used again for another. Thread: any. */
@@ -547,7 +548,7 @@ export class TcpConnection
       isHeard = this.#host?.onMessage(this, message, info) === true;
     } finally {
       // Also when a handler of the host's has thrown.
-      if (this.emit('message', message, info)) isHeard = true;
+      if (this.#isListenedTo && this.emit('message', message, info)) isHeard = true;
     }
     return isHeard;
   }
@@ -674,9 +675,15 @@ export class TcpConnection
   }
 
   /** @internal A first listener sets free what has waited for one. */
-  listenerAdded(event = 'message'): void {
+  listenerAdded(event: string | symbol): void {
+    if (event === 'message') this.#isListenedTo = true;
     if (event === 'message' || event === 'request') this.#flow.listenerAdded();
-    else this.#watch();
+    else if (event === 'close') this.#watch();
+  }
+
+  /** @internal The same for a listener of the server or client. */
+  hostListenerAdded(): void {
+    this.#flow.listenerAdded();
   }
 
   // ----
@@ -789,9 +796,3 @@ Object.defineProperty(TcpConnection.prototype, inspect.custom, {
     return { TcpConnection: { id, state, remoteAddress, remotePort, bufferedAmount } };
   },
 });
-
-/** One function for all connections: a closure each would cost memory. */
-function onNewListener(this: EventEmitter, event: string | symbol): void {
-  if (event === 'message' || event === 'request' || event === 'close')
-    (this as unknown as TcpConnection).listenerAdded(event);
-}

@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { TlsFailedEvent, TlsPeer } from '../shared/event-record.js';
@@ -7,6 +6,7 @@ import type { ReconnectNews } from '../shared/reconnect-settings.js';
 import type { ServiceReport } from '../shared/service-report.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo, MessageInfo } from './connection-events.js';
+import { ListenedEmitter } from './listened-emitter.js';
 import type { CloseOptions } from './options.js';
 import type { Reply } from './reply.js';
 import { failureOf, type ServiceFailure, type SlowServiceCall, slowCallOf } from './service-events.js';
@@ -58,7 +58,7 @@ export interface HostEvents {
 }
 
 /** What a server and a client have in common: connections, and listeners for all of them. */
-export abstract class TcpHost extends EventEmitter<HostEvents> {
+export abstract class TcpHost extends ListenedEmitter<HostEvents> {
   /** Unique among the servers and clients of the reactor, in every thread. */
   readonly id: number;
   readonly #connections = new Set<TcpConnection>();
@@ -73,10 +73,6 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   protected constructor(id: number) {
     super();
     this.id = id;
-    (this as EventEmitter).on('newListener', (event) => {
-      if (event === 'message' || event === 'request')
-        for (const connection of this.#connections) connection.listenerAdded();
-    });
   }
 
   /** Connections whose events this thread gets, and whose 'disconnect' has not been emitted. Thread: any. */
@@ -87,6 +83,12 @@ export abstract class TcpHost extends EventEmitter<HostEvents> {
   /** These connections. They may come and go while it is walked. Thread: any. */
   connections(): IterableIterator<TcpConnection> {
     return this.#connections.values();
+  }
+
+  /** @internal */
+  listenerAdded(event: string | symbol): void {
+    if (event !== 'message' && event !== 'request') return;
+    for (const connection of this.#connections) connection.hostListenerAdded();
   }
 
   /** @internal */

@@ -285,6 +285,11 @@ export class ConnectionTable {
     return this.memory.load(slot * SLOT_WORDS + slotWord.BUFFERED);
   }
 
+  /** The same as of a moment ago: for a first look, at a tenth of the cost. */
+  recentlyBuffered(slot: number): number {
+    return this.memory.read(slot * SLOT_WORDS + slotWord.BUFFERED);
+  }
+
   highWater(slot: number): number {
     return this.memory.load(slot * SLOT_WORDS + slotWord.HIGH_WATER);
   }

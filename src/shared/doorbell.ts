@@ -83,7 +83,8 @@ export class Doorbell {
 
   /** Step 2 of a producer that calls `endBatch` soon. */
   ringInBatch(): void {
-    if (this.#memory.load(this.#word) !== DOZING) this.ring();
+    const state = this.#memory.load(this.#word);
+    if (state !== AWAKE && state !== DOZING) this.ring();
   }
 
   /** The producer is at the end of a batch. */

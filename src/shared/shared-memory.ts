@@ -1,3 +1,5 @@
+import { bufferView } from './buffer-view.js';
+
 /**
  * The one narrow door to memory that several threads use at the same time.
  *
@@ -122,7 +124,7 @@ export class SharedMemory {
 
   /** A view of the shared bytes themselves, not a copy: whoever holds it sees what is written there later. */
   view(offset: number, length: number): Buffer {
-    return this.#bytes.subarray(offset, offset + length);
+    return bufferView(this.buffer, offset, length);
   }
 }
 

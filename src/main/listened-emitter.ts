@@ -1,0 +1,23 @@
+import { EventEmitter } from 'node:events';
+
+/**
+ * An EventEmitter that is told of its listeners. A listener for 'newListener' of its own would be gone with `removeAllListeners()`, and
+ * take memory of each connection.
+ */
+export abstract class ListenedEmitter<Events extends Record<keyof Events, unknown[]>> extends EventEmitter<Events> {
+  /** @internal A listener for that event has been added. */
+  abstract listenerAdded(event: string | symbol): void;
+}
+
+// Whatever else adds a listener does it through one of these. Not as methods: their types, with the events', are EventEmitter's.
+for (const method of ['on', 'addListener', 'prependListener'] as const) {
+  Object.defineProperty(ListenedEmitter.prototype, method, {
+    value(this: ListenedEmitter<never>, event: string | symbol, listener: (...args: unknown[]) => void) {
+      EventEmitter.prototype[method].call(this, event, listener);
+      this.listenerAdded(event);
+      return this;
+    },
+    writable: true,
+    configurable: true,
+  });
+}
