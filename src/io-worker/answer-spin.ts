@@ -1,3 +1,5 @@
+import { monotonicMs } from '../shared/monotonic-clock.js';
+
 /** How long an answer is looked for, at most: about as long as it takes to block and to be woken. */
 const SPIN_MS = 0.04;
 
@@ -38,10 +40,10 @@ export class AnswerSpin {
   }
 
   #look(isAnswered: () => boolean): boolean {
-    const until = performance.now() + SPIN_MS;
+    const until = monotonicMs() + SPIN_MS;
     do {
       if (isAnswered()) return true;
-    } while (performance.now() < until);
+    } while (monotonicMs() < until);
     return false;
   }
 }

@@ -14,6 +14,7 @@ import type {
   SocketWays,
 } from '../shared/control-protocol.js';
 import { NOTHING_DRAINED, sumDrained } from '../shared/drain-report.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
 import { Acceptor } from './acceptor.js';
@@ -42,7 +43,7 @@ export interface IoWorkerParts {
   readonly clientServices: ClientServices;
   /** Servers with lower numbers are from before. */
   readonly firstFreshServer: number;
-  /** Until then (performance.now) servers may be missing that threads are about to restore. */
+  /** Until then (monotonicMs) servers may be missing that threads are about to restore. */
   readonly restoredUntil: number;
   /** Resolves when all lines are written, or after so long; for the last time. */
   readonly closeLog: (timeoutMs: number) => Promise<void>;
@@ -232,13 +233,13 @@ export class ControlService implements IoWorkerControl {
 
   close(drainMs: number): ControlResult<DrainReport> {
     return settle(async () => {
-      const until = performance.now() + drainMs + LOG_GRACE_MS;
+      const until = monotonicMs() + drainMs + LOG_GRACE_MS;
       const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the reactor is closed');
       for (const reconnector of [...this.#parts.reconnectors.values()]) reconnector.abort(closed);
       const origins = [...this.#loop.origins.values()];
       const drained = await Promise.all(origins.map((origin) => origin.windDown('reactor-close', drainMs)));
       await Promise.all(origins.map((origin) => origin.services?.stop()));
-      await this.#parts.closeLog(Math.max(0, until - performance.now()));
+      await this.#parts.closeLog(Math.max(0, until - monotonicMs()));
       return sumDrained(drained);
     });
   }
@@ -266,7 +267,7 @@ export class ControlService implements IoWorkerControl {
         if (this.#loop.origins.get(id) !== origin || origin.isEnded) continue;
         return { origin, request: origin.request ?? request, acceptor };
       }
-      const mayCome = performance.now() < this.#parts.restoredUntil && !this.#parts.closedServers.has(id);
+      const mayCome = monotonicMs() < this.#parts.restoredUntil && !this.#parts.closedServers.has(id);
       if (!mayCome) throw noSuchServer(id);
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
     }

@@ -3,6 +3,7 @@ import { commandKind, decodeBroadcast, decodeGroupMessage, decodeOvertaken } fro
 import { type ConnectionTable, MAX_LANES, NO_COUNTS } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
 import { encodeClose, eventKind } from '../shared/event-record.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { RingConsumer } from '../shared/ring-consumer.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
@@ -186,7 +187,7 @@ export class EventLoop {
     if (this.#isInBatch && connection.outputBytes < BATCH_BYTES) {
       if (connection.dirty === 'batched') return;
       connection.dirty = 'batched';
-      if (this.#batched.push(connection) === 1) this.#batchedAt = performance.now();
+      if (this.#batched.push(connection) === 1) this.#batchedAt = monotonicMs();
       return;
     }
     connection.dirty = 'now';
@@ -236,7 +237,7 @@ export class EventLoop {
   /** Has what waits for the end of a batch written, if it has waited long enough. */
   #endBatch(): void {
     const isOver = !this.#lanes.some((lane) => lane.isInBatch);
-    if (!isOver && performance.now() - this.#batchedAt < BATCH_MS) return;
+    if (!isOver && monotonicMs() - this.#batchedAt < BATCH_MS) return;
     for (const connection of this.#batched) {
       // It may have been written for another reason, and may be in the list twice then.
       if (connection.dirty !== 'batched') continue;
@@ -274,13 +275,13 @@ export class EventLoop {
     // Connections that still have output afterwards put themselves into the next list.
     const dirty = this.#dirty;
     this.#dirty = [];
-    const until = dirty.length > FLUSHES_PER_LOOK ? performance.now() + FLUSH_MS : Number.POSITIVE_INFINITY;
+    const until = dirty.length > FLUSHES_PER_LOOK ? monotonicMs() + FLUSH_MS : Number.POSITIVE_INFINITY;
     let flushed = 0;
     for (const connection of dirty) {
       connection.dirty = 'no';
       connection.flush();
       flushed++;
-      if (flushed % FLUSHES_PER_LOOK === 0 && performance.now() > until) break;
+      if (flushed % FLUSHES_PER_LOOK === 0 && monotonicMs() > until) break;
     }
     // A message to thousands of connections: the others come first in the next turn.
     if (flushed < dirty.length) this.#dirty = dirty.slice(flushed).concat(this.#dirty);

@@ -1,8 +1,10 @@
 /** The io worker's entry: what `new Worker` runs. */
+
 import { parentPort, workerData } from 'node:worker_threads';
 import { ConnectionTable } from '../shared/connection-table.js';
 import { IO_WORKER_READY, type IoWorkerData, isLaneRequest } from '../shared/control-protocol.js';
 import { SleepWord } from '../shared/doorbell.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { IO_SLEEP_WORD, StatusBoard } from '../shared/status-board.js';
@@ -30,7 +32,7 @@ const threshold = new Registry(new SharedMemory(data.registry));
 const log = data.log && openLog(data.log, { worker, ioWorkers, threshold, board });
 if (log !== undefined) loop.log = log;
 if (data.isSuccessor) loop.log.write('error', {}, 'The io worker ended unexpectedly, and this one takes its place');
-const restoredUntil = data.isSuccessor ? performance.now() + RESTORE_MS : 0;
+const restoredUntil = data.isSuccessor ? monotonicMs() + RESTORE_MS : 0;
 const parts: IoWorkerParts = {
   loop,
   ioWorkers,

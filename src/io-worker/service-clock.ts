@@ -1,3 +1,4 @@
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import type { ServiceHook } from '../shared/service-report.js';
 import type { ServedConnection } from './connection-services.js';
 import type { RunningService } from './running-service.js';
@@ -29,7 +30,7 @@ export class ServiceClock {
   /** Calls about this connection follow, until `end`. */
   begin(connection: ServedConnection): void {
     this.#connection = connection;
-    this.#since = performance.now();
+    this.#since = monotonicMs();
   }
 
   /** In front of each call. */
@@ -51,7 +52,7 @@ export class ServiceClock {
 
   #look(): void {
     const service = this.#service as RunningService;
-    const now = performance.now();
+    const now = monotonicMs();
     const ms = now - this.#since;
     this.#since = now;
     this.#calls = 0;

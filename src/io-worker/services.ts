@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { eventKind } from '../shared/event-record.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import {
   encodeServiceReport,
@@ -118,14 +119,14 @@ export class Services {
 
   /** Calls a service about something that is no message. Never throws. */
   call(service: RunningService, hook: ServiceHook, run: () => unknown, connection?: ServedConnection): unknown {
-    const since = performance.now();
+    const since = monotonicMs();
     let result: unknown;
     try {
       result = run();
     } catch (cause) {
       this.failed(service, hook, cause, connection);
     }
-    const ms = performance.now() - since;
+    const ms = monotonicMs() - since;
     if (ms > service.slowMs) this.#slow(service, hook, ms, connection);
     return this.watch(service, hook, result, connection);
   }
@@ -154,7 +155,7 @@ export class Services {
   #slow(service: RunningService, hook: ServiceHook, ms: number, connection?: ServedConnection): void {
     const { board, log } = this.#parts;
     board.count(boardCounter.SLOW_SERVICE_CALLS);
-    const omitted = service.takeReport(performance.now());
+    const omitted = service.takeReport(monotonicMs());
     if (omitted === undefined) return;
     const about = { service: service.name, hook, ...(connection !== undefined && { connectionId: connection.id }) };
     log.write('warn', { ...about, ms, omitted }, 'A service has held the io worker up');

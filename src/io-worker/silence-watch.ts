@@ -1,3 +1,4 @@
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { Deadline, type TimingWheel } from './timing-wheel.js';
 
 /** Notices that a peer has been silent for too long. */
@@ -5,7 +6,7 @@ export class SilenceWatch {
   readonly #wheel: TimingWheel;
   readonly #limitMs: number;
   readonly #onSilence: () => void;
-  #heardAt: number = performance.now();
+  #heardAt: number = monotonicMs();
   readonly #deadline: Deadline;
   #lastLook: NodeJS.Immediate | undefined;
   #stopped = false;
@@ -25,7 +26,7 @@ export class SilenceWatch {
   }
 
   heard(): void {
-    this.#heardAt = performance.now();
+    this.#heardAt = monotonicMs();
   }
 
   stop(): void {
@@ -50,6 +51,6 @@ export class SilenceWatch {
   /** How long the peer may still be silent. */
   #rest(): number {
     if (this.#isDeaf()) this.heard();
-    return this.#heardAt + this.#limitMs - performance.now();
+    return this.#heardAt + this.#limitMs - monotonicMs();
   }
 }

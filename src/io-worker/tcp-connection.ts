@@ -5,6 +5,7 @@ import type { ConnectionDetails } from '../shared/control-protocol.js';
 import { type ConnectionAddresses, encodeClose, eventKind } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
 import type { StallAction } from '../shared/heartbeat-settings.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import { boardCounter } from '../shared/status-board.js';
@@ -150,7 +151,7 @@ export class TcpConnection
   #saidGoodbye = false;
   /** Once it is closed. */
   #unsentBytes = 0;
-  readonly #openedAt = performance.now();
+  readonly #openedAt = monotonicMs();
   #closePayload: Buffer = NOTHING;
   #whenClosed: (() => void)[] | undefined;
   readonly #keeper: ConnectionKeeper | undefined;
@@ -883,7 +884,7 @@ export class TcpConnection
     const intent = this.#finishing && this.#reason !== undefined ? this.#reason : reason;
     const reconnecting = this.#keeper?.comesBack(intent) === true;
     this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, counts }, error);
-    const openMs = performance.now() - this.#openedAt;
+    const openMs = monotonicMs() - this.#openedAt;
     logClosed(this.#loop.log, this, { reason, unsentBytes, openMs, counts, error });
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#addWatcher(lane);

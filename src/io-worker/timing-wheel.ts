@@ -1,3 +1,5 @@
+import { monotonicMs } from '../shared/monotonic-clock.js';
+
 /**
  * Deadlines by the hundred thousand: setting and clearing one costs the same however many there are, and a moment at which none is
  * due costs nothing.
@@ -69,7 +71,7 @@ class NodeClock implements WheelClock {
   #timer: NodeJS.Timeout | undefined;
 
   now(): number {
-    return performance.now();
+    return monotonicMs();
   }
 
   wakeAfter(ms: number, wake: () => void): void {

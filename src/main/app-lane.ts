@@ -8,6 +8,7 @@ import {
   partOffset,
 } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES, frameKind, frameOffset } from '../shared/frame-format.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import type { ReconnectNews } from '../shared/reconnect-settings.js';
 import { RingConsumer } from '../shared/ring-consumer.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
@@ -157,7 +158,7 @@ export class AppLane {
   }
 
   #handOut(deadline: number): number {
-    let now = performance.now();
+    let now = monotonicMs();
     let rungAt = now;
     let interval = 1;
     let untilClock = interval;
@@ -169,7 +170,7 @@ export class AppLane {
       else if (this.#batchConnection === undefined && this.#events.kind !== eventKind.PROBE) count++;
       if (--untilClock > 0) continue;
       const before = now;
-      now = performance.now();
+      now = monotonicMs();
       if (now > deadline) break;
       if (now - rungAt > BATCH_MS) {
         this.commands.ringForBatch();

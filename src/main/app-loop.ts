@@ -1,4 +1,5 @@
 import type { SleepWord } from '../shared/doorbell.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { AppLane } from './app-lane.js';
 import { surfaceErrors } from './surface.js';
@@ -71,13 +72,13 @@ export class AppLoop {
     if (this.#running || this.activity.handlers > 0) {
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', 'pollSync() cannot be called from a handler of an event');
     }
-    const deadline = performance.now() + timeoutMs;
+    const deadline = monotonicMs() + timeoutMs;
     this.#runDeferred();
     this.#beforePoll();
     try {
       for (;;) {
         const events = this.#run();
-        const left = deadline - performance.now();
+        const left = deadline - monotonicMs();
         if (events > 0 || left <= 0) return events;
         this.#sleepWord.announcePark();
         if (this.#isIdle()) this.#sleepWord.park(left);
@@ -116,7 +117,7 @@ export class AppLoop {
   };
 
   #run(): number {
-    const deadline = performance.now() + TURN_MS;
+    const deadline = monotonicMs() + TURN_MS;
     let events = 0;
     this.#hasMoved = false;
     this.#running = true;
@@ -125,7 +126,7 @@ export class AppLoop {
         events += lane.run(deadline);
         if (lane.hasMoved) this.#hasMoved = true;
         // The others come first the next time: a busy lane must not keep them from their turn.
-        if (this.#lanes.size > 1 && performance.now() > deadline) {
+        if (this.#lanes.size > 1 && monotonicMs() > deadline) {
           if (this.#lanes.delete(lane)) this.#lanes.add(lane);
           break;
         }

@@ -2,6 +2,7 @@ import type { Transferable } from 'node:worker_threads';
 import { ConnectionTable } from '../shared/connection-table.js';
 import type { LaneRequest, SocketWays } from '../shared/control-protocol.js';
 import type { LaneSizes } from '../shared/lane.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import type { ReactorError } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
 import { StatusBoard } from '../shared/status-board.js';
@@ -94,7 +95,7 @@ export class IoWorkerSupervisor {
       return;
     }
     supervised.thread = thread;
-    supervised.startedAt = performance.now();
+    supervised.startedAt = monotonicMs();
     this.#registry.noteStarted(worker, thread.threadId);
   }
 
@@ -107,7 +108,7 @@ export class IoWorkerSupervisor {
     // A table of its own for the next one: nobody may charge what is now nobody's, and no id may come again.
     supervised.table = ConnectionTable.allocate(this.#settings.sizes.slots, generation);
     if (this.#settings.respawn && !this.#stopped) {
-      if (performance.now() - supervised.startedAt > STEADY_MS) supervised.delayMs = MIN_RESPAWN_MS;
+      if (monotonicMs() - supervised.startedAt > STEADY_MS) supervised.delayMs = MIN_RESPAWN_MS;
       this.#startLater(worker);
     }
     this.#onCrash(worker, error);

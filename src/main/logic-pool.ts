@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { withDeadline } from './deadline.js';
 import type { LogicTask } from './logic-worker.js';
@@ -163,7 +164,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     let wasReady = false;
     let delayMs = MIN_RESTART_MS;
     while (!stopping.aborted) {
-      const startedAt = performance.now();
+      const startedAt = monotonicMs();
       try {
         await this.#runOnce(logic, () => {
           if (wasReady) surfaceErrors(() => this.emit('ready', { index: logic.index }));
@@ -180,7 +181,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
           break;
         }
         surfaceErrors(() => this.emit('restart', { index: logic.index, error: error as Error }));
-        if (performance.now() - startedAt > STEADY_MS) delayMs = MIN_RESTART_MS;
+        if (monotonicMs() - startedAt > STEADY_MS) delayMs = MIN_RESTART_MS;
         await sleep(delayMs, undefined, { signal: stopping }).catch(() => undefined);
         delayMs = Math.min(2 * delayMs, MAX_RESTART_MS);
       }
