@@ -5,6 +5,7 @@ import { ReactorError } from '../shared/reactor-error.js';
 import { boardCounter } from '../shared/status-board.js';
 import { type TlsServerSettings, tlsReasonOf } from '../shared/tls-settings.js';
 import { AcceptLimits } from './accept-limits.js';
+import { type AcceptedHandle, peerAddressOf, takeHandles } from './accepted-handles.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
 import { addressesOf, type UnixPaths } from './socket-addresses.js';
@@ -42,9 +43,13 @@ export class Acceptor {
     this.#server = net.createServer({ pauseOnConnect: isPlain, allowHalfOpen: isPlain, noDelay: true });
     this.#server.on('connection', (socket) => {
       const address = this.#limits?.countsAddresses === true ? (socket.remoteAddress ?? '') : '';
-      if (!this.#admit(socket, address)) return;
-      const accepted = isPlain ? this.#adopt(socket) : this.#shakeHands(socket);
-      if (this.#limits !== undefined) accepted.once('close', () => this.#limits?.release(address));
+      if (!this.#admits(address)) {
+        socket.destroy();
+        return;
+      }
+      if (isPlain) this.#open(SocketStream.adopt(socket, this.#sockets, this.#unix), 0);
+      else this.#shakeHands(socket);
+      this.#releaseWith(socket, address);
     });
   }
 
@@ -68,6 +73,7 @@ export class Acceptor {
       const message = `Cannot listen on ${where}: ${(error as Error).message}`;
       throw new ReactorError('ERR_REACTOR_LISTEN_FAILED', message, { cause: error });
     }
+    if (this.#tls === undefined && this.#sockets.reuseReadBuffer) takeHandles(server, (handle) => this.#take(handle));
     server.removeAllListeners('error');
     // accept() failed, for want of file descriptors for example: libuv has refused that peer, the others are served on.
     server.on('error', (error) => {
@@ -99,7 +105,7 @@ export class Acceptor {
     usable(() => this.#tls?.update(this.#inTime(settings)));
   }
 
-  /** Stops listening; its connections stay. The server object itself never says that it has closed: see SocketStream.adopt. */
+  /** Stops listening; its connections stay. When the server object itself says that it has closed means nothing: see takeHandles. */
   stop(): void {
     this.#isStopped = true;
     this.#server.close();
@@ -107,13 +113,12 @@ export class Acceptor {
   }
 
   /** Before anything is made for it. */
-  #admit(socket: net.Socket, address: string): boolean {
+  #admits(address: string): boolean {
     const limit = this.#limits?.admit(address);
     if (limit === undefined) return true;
     const { board, log } = this.#loop;
     board.count(boardCounter.OVER_LIMIT);
     board.count(boardCounter.REFUSED);
-    socket.destroy();
     if (log.isEnabled('debug'))
       log.write('debug', { server: this.#origin.id, limit }, 'Peer turned away: over a limit');
     return false;
@@ -143,21 +148,28 @@ export class Acceptor {
     return { ...settings, handshakeTimeoutMs: Math.min(settings.handshakeTimeoutMs, firstFrameTimeoutMs) };
   }
 
-  /** Returns the socket that tells of its end. */
-  #shakeHands(socket: net.Socket): net.Socket {
+  #shakeHands(socket: net.Socket): void {
     const addresses = addressesOf(socket, this.#unix, true);
     this.#acceptedAt.set(addresses, this.#loop.wheel.now);
-    if (this.#tls?.accept(socket, addresses) === true) return socket;
+    if (this.#tls?.accept(socket, addresses) === true) return;
     this.#loop.board.count(boardCounter.REFUSED);
     socket.destroy();
-    return socket;
   }
 
-  /** Returns the socket that tells of its end, which may be another one. */
-  #adopt(accepted: net.Socket): net.Socket {
-    const stream = SocketStream.adopt(accepted, this.#sockets, this.#unix);
+  #take(handle: AcceptedHandle): void {
+    const address = this.#limits?.countsAddresses === true ? peerAddressOf(handle) : '';
+    if (!this.#admits(address)) {
+      handle.close();
+      return;
+    }
+    const stream = SocketStream.onHandle(handle, this.#sockets, this.#unix);
     this.#open(stream, 0);
-    return stream.socket;
+    this.#releaseWith(stream.socket, address);
+  }
+
+  /** It counts against the limits until it is closed. */
+  #releaseWith(socket: net.Socket, address: string): void {
+    if (this.#limits !== undefined) socket.once('close', () => this.#limits?.release(address));
   }
 
   #open(socket: SocketStream, sinceMs: number): void {

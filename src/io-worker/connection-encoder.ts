@@ -13,8 +13,9 @@ const BURST_BYTES = 256 * 1024;
 /** Things of the codec's own that may wait behind a message that takes its time. */
 const MAX_OWN_JOBS = 64;
 
-/** In place of what most connections never need. Nothing is ever added to it. */
+/** In place of what most connections never need. Nothing is ever added to these. */
 const NO_PARTS = new Map<never, never>();
+const NO_JOBS: never[] = [];
 
 /** What an encoder tells its connection. */
 export interface EncoderOwner {
@@ -46,7 +47,7 @@ export class ConnectionEncoder {
   #codec: ConnectionCodec | undefined;
   /** The codec has not finished with a message, or a burst has been interrupted: what comes now waits. */
   #isBusy = false;
-  #jobs: (Job | undefined)[] = [];
+  #jobs: (Job | undefined)[] = NO_JOBS;
   #head = 0;
   /** What senders were charged for what is not encoded yet, and what of it the message under way has written already. */
   #jobBytes = 0;
@@ -202,7 +203,7 @@ export class ConnectionEncoder {
   /** The connection is closed: nothing is written any more. */
   close(): void {
     this.#isClosed = true;
-    this.#jobs = [];
+    this.#jobs = NO_JOBS;
     this.#head = 0;
     this.#jobBytes = 0;
     for (const parts of this.#parts.values()) parts.clear();
@@ -273,6 +274,7 @@ export class ConnectionEncoder {
     if (this.#isClosed) return;
     this.#jobBytes += job.bytes;
     if (this.#isBusy) {
+      if (this.#jobs === NO_JOBS) this.#jobs = [];
       this.#jobs.push(job);
       return;
     }
@@ -285,7 +287,7 @@ export class ConnectionEncoder {
   #defer(run: Job['run']): void {
     const rest = { bytes: 0, run };
     if (this.#head > 0) this.#jobs[--this.#head] = rest;
-    else this.#jobs.unshift(rest);
+    else this.#jobs = [rest, ...this.#jobs];
   }
 
   #run(job: Job): void {
@@ -319,7 +321,7 @@ export class ConnectionEncoder {
       this.#run(job);
     }
     if (this.#head < this.#jobs.length) return;
-    this.#jobs = [];
+    this.#jobs = NO_JOBS;
     this.#head = 0;
   }
 

@@ -31,10 +31,11 @@ import { Deadline, type TimingWheel } from './timing-wheel.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
 
-const NONE: ReadonlySet<number> = new Set();
+const NOTHING_OVERTAKEN: ReadonlySet<number> = new Set();
 
-/** In place of what most connections never need. Nothing is ever added to it. */
+/** In place of what most connections never need: there are thousands of them. Nothing is ever added to these. */
 const NO_BOXES = new Map<never, never>();
+const NONE: readonly never[] = [];
 
 /** Where answers go that nobody waits for. */
 const NO_LANE = -1;
@@ -46,6 +47,7 @@ const MAX_CODEC_WAIT_MS = 1000;
 
 /** What comes behind the input. */
 const tailEvent = { END: 1, WIND_DOWN: 2, CLOSE: 4 } as const;
+const TAIL_EVENTS = Object.values(tailEvent);
 
 /**
  * Messages that a codec finds one by one, on their way into one record. It is empty outside of `decode`, so that all connections
@@ -109,16 +111,16 @@ export class ConnectionInput implements OutboxOwner {
   /** False: each thread gets everything, and what one of them does not finish is not passed on. */
   readonly #passesOn: boolean;
 
-  #outboxes: EventOutbox[] = [];
+  #outboxes: readonly EventOutbox[] = NONE;
   /** They have been told to leave and have not answered. */
-  #leaving: EventOutbox[] = [];
+  #leaving: readonly EventOutbox[] = NONE;
   /** Of threads that have asked the peer something and do not get the connection's messages: by the number of the lane. */
   #answerBoxes: Map<number, EventOutbox> = NO_BOXES;
   #announced = false;
   /** Received and not decoded. */
   #input: Buffer = EMPTY;
   /** Not finished by the thread before. */
-  #unfinished: RetainedInput[] = [];
+  #unfinished: readonly RetainedInput[] = NONE;
   /** Messages decoded so far, as a counter that wraps. */
   #messages = 0;
   /** Between the first and the last piece of a long message, and where they go if it is an answer. */
@@ -281,7 +283,7 @@ export class ConnectionInput implements OutboxOwner {
     // The codec goes on: what has been sent is still to be encoded.
     this.#input = EMPTY;
     this.#resumed = false;
-    this.#unfinished = [];
+    this.#unfinished = NONE;
     this.#pump();
   }
 
@@ -290,19 +292,19 @@ export class ConnectionInput implements OutboxOwner {
     const midMessage = !this.#passesOn && this.#partsLeft > 0 && this.#partLane === undefined;
     const outbox = new EventOutbox(lane, this.#at, this, this.#passesOn, midMessage);
     lane.countConnection(1);
-    this.#outboxes.push(outbox);
+    this.#outboxes = [...this.#outboxes, outbox];
     const handedOver = this.#announced;
     const attempt = handedOver ? 0 : this.#attempt;
     this.#announced = true;
     const reconnected = this.#isAgain && !handedOver;
-    const open = { ...this.#addresses, origin: this.#origin, attempt, handedOver, reconnected };
-    outbox.event(eventKind.OPEN, encodeOpen(open));
+    const opening = { origin: this.#origin, attempt, handedOver, reconnected };
+    outbox.event(eventKind.OPEN, encodeOpen(this.#addresses, opening));
     const unfinished = this.#unfinished;
-    this.#unfinished = [];
+    this.#unfinished = NONE;
     this.#announceRedelivery(outbox, unfinished);
     for (const input of unfinished) outbox.resume(input);
     if (this.#goodbye !== undefined) outbox.event(eventKind.GOODBYE, this.#goodbye);
-    for (const event of Object.values(tailEvent)) if ((this.#told & event) !== 0) this.#tell(outbox, event);
+    for (const event of TAIL_EVENTS) if ((this.#told & event) !== 0) this.#tell(outbox, event);
     this.#pump();
   }
 
@@ -312,7 +314,7 @@ export class ConnectionInput implements OutboxOwner {
     // It has got everything already; what is left is its answer to CLOSE.
     if (outbox === undefined || (this.#told & tailEvent.CLOSE) !== 0) return false;
     this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
-    this.#leaving.push(outbox);
+    this.#leaving = [...this.#leaving, outbox];
     outbox.event(eventKind.LEAVE, EMPTY);
     this.#pump();
     return true;
@@ -322,7 +324,7 @@ export class ConnectionInput implements OutboxOwner {
    * The thread has finished what it wanted to.
    * @param overtaken messages that it has done with, too: by their place among those that it has not finished
    */
-  released(lane: EventLane, overtaken: ReadonlySet<number> = NONE): boolean {
+  released(lane: EventLane, overtaken: ReadonlySet<number> = NOTHING_OVERTAKEN): boolean {
     const outbox = this.#leaving.find((each) => each.lane === lane);
     if (outbox === undefined) return false;
     lane.noteConsumed();
@@ -773,7 +775,7 @@ export class ConnectionInput implements OutboxOwner {
       this.abandon();
       this.#owner.onOver();
     }
-    for (const event of Object.values(tailEvent)) {
+    for (const event of TAIL_EVENTS) {
       if (this.#input.length > 0 || this.#resumed || this.#isWaiting) break;
       if (this.#outboxes.length === 0 || (this.#tail & event) === 0) continue;
       if (event === tailEvent.END) this.#owner.onInputEnded();
@@ -835,12 +837,13 @@ export class ConnectionInput implements OutboxOwner {
     this.#owner.onBlocked(blocked);
   }
 
-  #takeBack(outbox: EventOutbox, died: boolean, overtaken: ReadonlySet<number> = NONE): void {
+  #takeBack(outbox: EventOutbox, died: boolean, overtaken: ReadonlySet<number> = NOTHING_OVERTAKEN): void {
     const unfinished = this.#closeBox(outbox);
     if (!this.#passesOn) return;
     let place = 0;
     let removed = 0;
     let isOvertaken = false;
+    const left: RetainedInput[] = [];
     for (const input of unfinished) {
       const rest = this.#withoutDone(input);
       let { payload } = rest;
@@ -858,8 +861,9 @@ export class ConnectionInput implements OutboxOwner {
       if (isOvertaken) continue;
       // If it left of its own will it has not touched what it did not finish; but a thread before it may have.
       const isSuspect = input.isSuspect || (died && input.wasDelivered);
-      this.#unfinished.push({ ...rest, payload, upTo: (rest.upTo - removed) | 0, isSuspect });
+      left.push({ ...rest, payload, upTo: (rest.upTo - removed) | 0, isSuspect });
     }
+    this.#unfinished = [...this.#unfinished, ...left];
     // Who comes next counts only what it gets.
     this.#messages = (this.#messages - removed) | 0;
   }
@@ -896,10 +900,10 @@ export class ConnectionInput implements OutboxOwner {
   /** Nobody will hear of its end. */
   abandon(): void {
     for (const outbox of [...this.#outboxes, ...this.#leaving]) this.#closeBox(outbox);
-    this.#outboxes = [];
-    this.#leaving = [];
+    this.#outboxes = NONE;
+    this.#leaving = NONE;
     for (const index of [...this.#answerBoxes.keys()]) this.#closeAnswerBox(index);
-    this.#unfinished = [];
+    this.#unfinished = NONE;
     this.#drop();
   }
 }

@@ -14,6 +14,9 @@ const WRITE_BYTES = 256 * 1024;
 /** From so much of the codec's own on (hello, pongs, heartbeats), nothing is added to it. */
 const MAX_OWN_BYTES = 16 * 1024;
 
+/** In place of what most connections never need: there are thousands of them. Nothing is ever added to it. */
+const NO_FLUSHES: never[] = [];
+
 /** What an output tells its connection. */
 export interface OutputOwner {
   /** Call `flush` at the end of the turn. */
@@ -38,7 +41,7 @@ export class ConnectionOutput {
   /** Bytes of the codec's own that the kernel does not have. */
   #ownBytes = 0;
   /** Who asked for it is told when `#written` gets to `at`; in this order. One for each lane at most. */
-  #flushes: { readonly lane: EventLane; readonly at: number }[] = [];
+  #flushes: { readonly lane: EventLane; readonly at: number }[] = NO_FLUSHES;
   #finishing = false;
   #finished = false;
   /** How fast it may write, if there is a limit to that. */
@@ -130,6 +133,7 @@ export class ConnectionOutput {
   }
 
   notifyFlushed(lane: EventLane): void {
+    if (this.#flushes === NO_FLUSHES) this.#flushes = [];
     this.#flushes.push({ lane, at: this.#appended });
     this.#checkFlushed();
   }

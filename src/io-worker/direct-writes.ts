@@ -20,6 +20,11 @@ export interface WriteHandle {
   readonly writeQueueSize: number;
 }
 
+/** Who is told of the end of a write that was under way: with 0 or an error. */
+export interface WriteOwner {
+  onWriteDone(status: number): void;
+}
+
 /** Makes what a write takes first. */
 type MakeRequest = () => WriteRequest | null;
 
@@ -47,13 +52,13 @@ export function canWriteDirectly(handle: object | null): handle is WriteHandle {
 }
 
 /**
- * Writes the chunks with one call to the kernel. Returns 'done': it has them all. 'pending': `onDone` is called, with 0 or an error.
- * Or an error.
+ * Writes the chunks with one call to the kernel. Returns 'done': it has them all. 'pending': the owner is told, with 0 or an error. Or an
+ * error.
  */
 export function writeDirectly(
   handle: WriteHandle,
   chunks: readonly Chunk[],
-  onDone: (status: number) => void,
+  owner: WriteOwner,
 ): 'done' | 'pending' | number {
   const own = (makeRequest as MakeRequest)();
   const [first] = chunks;
@@ -67,7 +72,8 @@ export function writeDirectly(
   const { writeStatus } = request;
   if (typeof writeStatus === 'number') return writeStatus === 0 ? 'done' : writeStatus;
   request.buffer = pieces;
-  request.oncomplete = onDone;
+  // Only now: seldom is anything left of a write.
+  request.oncomplete = (done) => owner.onWriteDone(done);
   return 'pending';
 }
 

@@ -28,6 +28,9 @@ const PEERS: ReadonlySet<number> = new Set([
   eventKind.GOODBYE,
 ]);
 
+/** In place of lists that most connections never need: there are thousands of them. Nothing is ever added to it. */
+const NONE: never[] = [];
+
 const NOBODY: OutboxOwner = { messagesDone: () => 0, onUnblocked: () => undefined };
 
 /**
@@ -42,10 +45,10 @@ export class EventOutbox implements BlockedSource, InputKeeper {
   readonly #generation: number;
   #owner: OutboxOwner;
   readonly #keeps: boolean;
-  #pending: Pending[] = [];
+  #pending: Pending[] = NONE;
   /** How many of them a peer has sent. */
   #inputWaiting = 0;
-  #kept: RetainedInput[] = [];
+  #kept: RetainedInput[] = NONE;
   #closed = false;
   /** The rest of a message whose beginning this thread did not get. */
   #skipsParts: boolean;
@@ -143,6 +146,7 @@ export class EventOutbox implements BlockedSource, InputKeeper {
 
   keep(input: RetainedInput): void {
     this.trim();
+    if (this.#kept === NONE) this.#kept = [];
     this.#kept.push(input);
   }
 
@@ -159,17 +163,17 @@ export class EventOutbox implements BlockedSource, InputKeeper {
   close(): RetainedInput[] {
     if (this.#closed) return [];
     this.trim();
-    const unfinished = this.#kept;
+    const unfinished = [...this.#kept];
     for (const { kind, payload, isInput, upTo, isSuspect } of this.#pending) {
       if (isInput) unfinished.push({ kind, payload, upTo, wasDelivered: false, isSuspect });
     }
     this.#closed = true;
     // The trail of the lane may hold on to this for a while: not to the connection with it.
     this.#owner = NOBODY;
-    this.#kept = [];
+    this.#kept = NONE;
     for (const { payload } of this.#pending) this.lane.countWaiting(-payload.length);
     this.#countInput(-this.#inputWaiting);
-    this.#pending = [];
+    this.#pending = NONE;
     this.lane.unblock(this);
     return unfinished;
   }
@@ -196,7 +200,9 @@ export class EventOutbox implements BlockedSource, InputKeeper {
   }
 
   #wait(pending: Pending, isPeers = true): void {
-    this.#pending.push(pending);
+    // Often it stays alone: an empty list would take room for many as soon as the first is added.
+    if (this.#pending === NONE) this.#pending = [pending];
+    else this.#pending.push(pending);
     if (isPeers) this.#countInput(1);
     this.lane.countWaiting(pending.payload.length);
     this.lane.block(this);

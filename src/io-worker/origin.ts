@@ -1,4 +1,5 @@
 import type { CloseReason } from '../shared/close-reason.js';
+import { framing, type SlotSettings } from '../shared/connection-table.js';
 import type { ConnectionSettings, DrainReport, ListenRequest } from '../shared/control-protocol.js';
 import { encodeTlsFailed, eventKind, TLS_VERSION_BYTES, type TlsPeer } from '../shared/event-record.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
@@ -26,6 +27,8 @@ export class Origin {
   readonly id: number;
   readonly settings: ConnectionSettings;
   readonly codec: Codec;
+  /** What the table says of each of its connections. */
+  readonly slotSettings: SlotSettings;
   readonly audience: Audience;
   /** Origins with the same one encode alike. */
   readonly encodingKey: string;
@@ -55,6 +58,14 @@ export class Origin {
     this.id = id;
     this.settings = settings;
     this.codec = codec;
+    const { type } = settings.codec;
+    this.slotSettings = {
+      ...settings,
+      maxMessageBytes: codec.maxMessageBytes,
+      framing: type === 'raw' ? framing.BYTES : framing.MESSAGES,
+      minMessageBytes: codec.minMessageBytes ?? 0,
+      hasRequests: type === 'frame',
+    };
     this.encodingKey = encodingKey(id, settings.codec);
     this.audience = audience;
     this.#board = board;

@@ -8,10 +8,13 @@ const MIN_SHARED_BYTES = 1024;
 /** So many places of chunks that have been handed out may be left at the head of the list. */
 const COMPACT_AT = 256;
 
+/** In place of the list of those in which nothing waits: there are thousands of them. Nothing is ever added to it. */
+const NOTHING: never[] = [];
+
 /** What one connection has still to write, in order. Its bound is the connection's credit, which the senders keep to. */
 export class OutputBuffer {
   readonly #pool: ChunkPool;
-  #chunks: (Chunk | undefined)[] = [];
+  #chunks: (Chunk | undefined)[] = NOTHING;
   /** The first of them that has not been handed out: shifting a long array is slow. */
   #head = 0;
   /** Bytes that `take` has not handed out yet. */
@@ -53,7 +56,7 @@ export class OutputBuffer {
     let chunk = this.#tail(this.#sizeFor(length), 0);
     if (chunk.buffer.length - chunk.end < FRAME_HEADER_BYTES) {
       chunk = this.#pool.acquire(this.#sizeFor(length), 0);
-      this.#chunks.push(chunk);
+      this.#push(chunk);
     }
     const { buffer, end } = chunk;
     writeU32(buffer, end, length - FRAME_LENGTH_BYTES);
@@ -73,7 +76,7 @@ export class OutputBuffer {
   /** Takes bytes that are this buffer's from now on: they are not copied. @param own see Chunk */
   appendOwned(buffer: Buffer, own = false): void {
     this.bytes += buffer.length;
-    this.#chunks.push({ buffer, start: 0, end: buffer.length, pool: -1, own });
+    this.#push({ buffer, start: 0, end: buffer.length, pool: -1, own });
   }
 
   /** Takes bytes that others have, too, and that do not change. */
@@ -95,7 +98,7 @@ export class OutputBuffer {
   /** Appends all that another one holds, which is empty then. */
   appendAll(other: OutputBuffer): void {
     this.bytes += other.bytes;
-    for (const chunk of other.take(other.bytes)) this.#chunks.push(chunk);
+    for (const chunk of other.take(other.bytes)) this.#push(chunk);
   }
 
   /** All that it holds in one piece; it is empty then. */
@@ -133,7 +136,7 @@ export class OutputBuffer {
       room -= length;
     }
     if (this.#head === this.#chunks.length || this.#head >= COMPACT_AT) {
-      this.#chunks = this.#chunks.slice(this.#head);
+      this.#chunks = this.#head === this.#chunks.length ? NOTHING : this.#chunks.slice(this.#head);
       this.#head = 0;
     }
     return taken;
@@ -147,16 +150,22 @@ export class OutputBuffer {
   clear(): void {
     // Of one that has been cut, the kernel may still be reading the first piece.
     this.release((this.#chunks.slice(this.#head) as Chunk[]).filter(({ isCut }) => isCut !== true));
-    this.#chunks = [];
+    this.#chunks = NOTHING;
     this.#head = 0;
     this.bytes = 0;
+  }
+
+  #push(chunk: Chunk): void {
+    // Mostly there is one: an empty list would take room for many as soon as the first is added.
+    if (this.#chunks === NOTHING) this.#chunks = [chunk];
+    else this.#chunks.push(chunk);
   }
 
   #tail(bytes: number, offset: number): Chunk {
     const last = this.#head < this.#chunks.length ? this.#chunks.at(-1) : undefined;
     if (last !== undefined && last.pool !== -1 && last.end < last.buffer.length) return last;
     const chunk = this.#pool.acquire(bytes, offset);
-    this.#chunks.push(chunk);
+    this.#push(chunk);
     return chunk;
   }
 }

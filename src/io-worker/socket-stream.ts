@@ -4,6 +4,7 @@ import type { SocketWays } from '../shared/control-protocol.js';
 import type { ConnectionAddresses } from '../shared/event-record.js';
 import { READ_BUFFER_BYTES } from '../shared/lane.js';
 import type { TlsInfo } from '../shared/tls-settings.js';
+import type { AcceptedHandle } from './accepted-handles.js';
 import type { Chunk } from './chunk-pool.js';
 import { canWriteDirectly, type WriteHandle, writeDirectly, writeError } from './direct-writes.js';
 import { addressesOf, type UnixPaths } from './socket-addresses.js';
@@ -28,14 +29,19 @@ const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
 
 /** The parts of a libuv handle that are used here where they exist, and that no documentation promises. */
 interface StreamHandle {
-  reading: boolean;
-  useUserBuffer(buffer: Uint8Array): void;
   /** Bytes that libuv has not been able to hand to the kernel yet. */
   readonly writeQueueSize?: number;
 }
 
 interface HandleHolder {
   _handle: StreamHandle | null;
+}
+
+/** Whose socket it is. */
+const STREAM = Symbol('stream');
+
+interface StreamedSocket extends net.Socket {
+  [STREAM]?: SocketStream;
 }
 
 /** TLS is in between. */
@@ -80,25 +86,21 @@ export class SocketStream {
     );
     const { socket } = this;
     if (!reuseReadBuffer) socket.on('data', (bytes: Buffer) => this.listener?.onData(bytes, bytes.length));
-    socket.on('end', () => this.listener?.onEnd());
-    socket.on('error', (error) => this.listener?.onError(error));
-    socket.on('close', () => this.listener?.onClose());
+    (socket as StreamedSocket)[STREAM] = this;
+    socket.on('end', onEnd);
+    socket.on('error', onError);
+    socket.on('close', onClose);
   }
 
-  /**
-   * Takes over a socket that a server with `pauseOnConnect` has accepted. Only a socket's constructor takes `onread`, so a
-   * second socket is made on the first one's handle. That is undocumented: on a Node where the handle looks different, the
-   * first socket is kept and read through 'data' events.
-   */
+  /** An accepted socket as Node gives it. */
   static adopt(accepted: net.Socket, ways: SocketWays, unix: UnixPaths | undefined): SocketStream {
-    const holder = accepted as unknown as HandleHolder;
-    const handle = holder._handle;
-    const isKnown = typeof handle?.useUserBuffer === 'function' && typeof handle.reading === 'boolean';
-    if (!ways.reuseReadBuffer || !isKnown) {
-      return new SocketStream(() => accepted, { ...ways, reuseReadBuffer: false }, unix);
-    }
-    holder._handle = null;
-    handle.reading = false;
+    return new SocketStream(() => accepted, { ...ways, reuseReadBuffer: false }, unix);
+  }
+
+  /** An accepted socket of which nobody has made a net.Socket. */
+  static onHandle(handle: AcceptedHandle, ways: SocketWays, unix: UnixPaths | undefined): SocketStream {
+    // A server with `noDelay` would have done it.
+    handle.setNoDelay?.(true);
     return new SocketStream(
       (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
       ways,
@@ -186,19 +188,20 @@ export class SocketStream {
   }
 
   #writeDirectly(handle: WriteHandle, chunks: readonly Chunk[]): boolean {
-    const status = writeDirectly(handle, chunks, this.#onDone);
+    const status = writeDirectly(handle, chunks, this);
     if (status === 'done') return true;
     this.#writing = true;
-    if (status !== 'pending') this.#onDone(status);
+    if (status !== 'pending') this.onWriteDone(status);
     return false;
   }
 
-  readonly #onDone = (status: number): void => {
+  /** See writeDirectly. */
+  onWriteDone(status: number): void {
     if (status === 0) {
       this.#writing = false;
       this.listener?.onWritten();
     } else this.socket.destroy(writeError(status));
-  };
+  }
 
   #onWritten(error: Error | null | undefined): void {
     // The callback of a write that the kernel took at once comes late, when the next one may already be under way.
@@ -206,4 +209,18 @@ export class SocketStream {
     this.#writing = false;
     this.listener?.onWritten();
   }
+}
+
+// The same functions for all sockets: a closure each would cost memory.
+
+function onEnd(this: StreamedSocket): void {
+  this[STREAM]?.listener?.onEnd();
+}
+
+function onError(this: StreamedSocket, error: Error): void {
+  this[STREAM]?.listener?.onError(error);
+}
+
+function onClose(this: StreamedSocket): void {
+  this[STREAM]?.listener?.onClose();
 }

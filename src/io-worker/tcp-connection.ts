@@ -1,6 +1,6 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import { connectionId } from '../shared/connection-id.js';
-import { framing, slotState } from '../shared/connection-table.js';
+import { slotState } from '../shared/connection-table.js';
 import type { ConnectionDetails } from '../shared/control-protocol.js';
 import { type ConnectionAddresses, encodeClose, eventKind } from '../shared/event-record.js';
 import { FRAME_HEADER_BYTES } from '../shared/frame-format.js';
@@ -188,15 +188,7 @@ export class TcpConnection
    * @returns undefined if the connection table is full
    */
   static open(loop: EventLoop, socket: SocketStream, origin: Origin, opening: Opening): TcpConnection | undefined {
-    const { settings, codec } = origin;
-    const { type } = settings.codec;
-    const at = loop.slots.open({
-      ...settings,
-      maxMessageBytes: codec.maxMessageBytes,
-      framing: type === 'raw' ? framing.BYTES : framing.MESSAGES,
-      minMessageBytes: codec.minMessageBytes ?? 0,
-      hasRequests: type === 'frame',
-    });
+    const at = loop.slots.open(origin.slotSettings);
     if (at === undefined) return undefined;
     const connection = new TcpConnection(loop, socket, origin, at, opening);
     loop.slots.put(at.slot, connection);

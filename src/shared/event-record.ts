@@ -81,7 +81,8 @@ export interface ConnectionAddresses {
   readonly encrypted: boolean;
 }
 
-export interface OpenEvent extends ConnectionAddresses {
+/** What a thread is told of a connection that is new to it. */
+export interface Opening {
   /** The server or client that the connection belongs to. */
   readonly origin: number;
   /** Which connect() this answers; 0 for an accepted connection. */
@@ -91,6 +92,8 @@ export interface OpenEvent extends ConnectionAddresses {
   /** It takes the place of one that was lost. */
   readonly reconnected: boolean;
 }
+
+export type OpenEvent = ConnectionAddresses & Opening;
 
 /**
  * ```
@@ -105,24 +108,23 @@ export interface OpenEvent extends ConnectionAddresses {
 const openOffset = { ORIGIN: 0, ATTEMPT: 8, REMOTE_PORT: 16, LOCAL_PORT: 18, FLAGS: 20, LENGTH: 21, TEXT: 22 } as const;
 const openFlag = { IPV6: 1, HANDED_OVER: 2, UNIX: 4, ENCRYPTED: 8, RECONNECTED: 16 } as const;
 
-export function encodeOpen(event: OpenEvent): Buffer {
-  const remote = Buffer.from(event.remoteAddress);
-  const local = Buffer.from(event.localAddress);
-  const payload = Buffer.alloc(openOffset.TEXT + remote.length + local.length);
-  payload.writeDoubleLE(event.origin, openOffset.ORIGIN);
-  payload.writeDoubleLE(event.attempt, openOffset.ATTEMPT);
-  payload.writeUInt16LE(event.remotePort, openOffset.REMOTE_PORT);
-  payload.writeUInt16LE(event.localPort, openOffset.LOCAL_PORT);
+export function encodeOpen(addresses: ConnectionAddresses, opening: Opening): Buffer {
+  const split = openOffset.TEXT + Buffer.byteLength(addresses.remoteAddress);
+  const payload = Buffer.allocUnsafe(split + Buffer.byteLength(addresses.localAddress));
+  payload.writeDoubleLE(opening.origin, openOffset.ORIGIN);
+  payload.writeDoubleLE(opening.attempt, openOffset.ATTEMPT);
+  payload.writeUInt16LE(addresses.remotePort, openOffset.REMOTE_PORT);
+  payload.writeUInt16LE(addresses.localPort, openOffset.LOCAL_PORT);
   const flags =
-    (event.remoteFamily === 'IPv6' ? openFlag.IPV6 : 0) |
-    (event.remoteFamily === 'Unix' ? openFlag.UNIX : 0) |
-    (event.handedOver ? openFlag.HANDED_OVER : 0) |
-    (event.encrypted ? openFlag.ENCRYPTED : 0) |
-    (event.reconnected ? openFlag.RECONNECTED : 0);
+    (addresses.remoteFamily === 'IPv6' ? openFlag.IPV6 : 0) |
+    (addresses.remoteFamily === 'Unix' ? openFlag.UNIX : 0) |
+    (opening.handedOver ? openFlag.HANDED_OVER : 0) |
+    (addresses.encrypted ? openFlag.ENCRYPTED : 0) |
+    (opening.reconnected ? openFlag.RECONNECTED : 0);
   payload.writeUInt8(flags, openOffset.FLAGS);
-  payload.writeUInt8(remote.length, openOffset.LENGTH);
-  payload.set(remote, openOffset.TEXT);
-  payload.set(local, openOffset.TEXT + remote.length);
+  payload.writeUInt8(split - openOffset.TEXT, openOffset.LENGTH);
+  payload.write(addresses.remoteAddress, openOffset.TEXT);
+  payload.write(addresses.localAddress, split);
   return payload;
 }
 

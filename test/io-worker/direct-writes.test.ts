@@ -49,10 +49,10 @@ describe('direct writes', () => {
   it('writes one chunk, or several with one call, and knows at once that the kernel has them', async () => {
     const { far, handle } = await pair();
     const calls: number[] = [];
-    const onDone = (status: number): void => void calls.push(status);
+    const owner = { onWriteDone: (status: number): void => void calls.push(status) };
     const bytes = Buffer.from('abcdefgh');
-    expect(writeDirectly(handle, [chunk(bytes, 0, 3)], onDone)).to.equal('done');
-    expect(writeDirectly(handle, [chunk(bytes, 3, 5), chunk(bytes, 5)], onDone)).to.equal('done');
+    expect(writeDirectly(handle, [chunk(bytes, 0, 3)], owner)).to.equal('done');
+    expect(writeDirectly(handle, [chunk(bytes, 3, 5), chunk(bytes, 5)], owner)).to.equal('done');
     expect((await read(far, 8)).toString()).to.equal('abcdefgh');
     expect(calls).to.deep.equal([]);
   });
@@ -62,12 +62,12 @@ describe('direct writes', () => {
     const bytes = pattern(16 * 1024 * 1024);
     let calls = 0;
     const done = new Promise<number>((resolve) => {
-      const onDone = (status: number): void => {
+      const onWriteDone = (status: number): void => {
         calls++;
         resolve(status);
       };
       const half = bytes.length / 2;
-      expect(writeDirectly(handle, [chunk(bytes, 0, half), chunk(bytes, half)], onDone)).to.equal('pending');
+      expect(writeDirectly(handle, [chunk(bytes, 0, half), chunk(bytes, half)], { onWriteDone })).to.equal('pending');
     });
     expect(handle.writeQueueSize).to.be.greaterThan(0);
     const received = await read(far, bytes.length);
@@ -76,14 +76,14 @@ describe('direct writes', () => {
     expect(calls).to.equal(1);
     expect(handle.writeQueueSize).to.equal(0);
     // The next one is like the first.
-    expect(writeDirectly(handle, [chunk(Buffer.from('more'))], () => calls++)).to.equal('done');
+    expect(writeDirectly(handle, [chunk(Buffer.from('more'))], { onWriteDone: () => calls++ })).to.equal('done');
     expect((await read(far, 4)).toString()).to.equal('more');
   });
 
   it('tells of an error when the socket is destroyed in the middle of a write', async () => {
     const { near, handle } = await pair();
     const status = await new Promise<number>((resolve) => {
-      expect(writeDirectly(handle, [chunk(pattern(16 * 1024 * 1024))], resolve)).to.equal('pending');
+      expect(writeDirectly(handle, [chunk(pattern(16 * 1024 * 1024))], { onWriteDone: resolve })).to.equal('pending');
       near.destroy();
     });
     expect(writeError(status)).to.include({ code: 'ECANCELED', syscall: 'write', errno: status });
@@ -93,7 +93,7 @@ describe('direct writes', () => {
     const { near, handle } = await pair();
     near.destroy();
     await once(near, 'close');
-    const status = writeDirectly(handle, [chunk(Buffer.from('late'))], () => undefined);
+    const status = writeDirectly(handle, [chunk(Buffer.from('late'))], { onWriteDone: () => undefined });
     expect(status).to.be.a('number').that.is.lessThan(0);
     expect(writeError(status as number).message).to.match(/^write E[A-Z]+$/);
   });
