@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import { postMessageToThread, threadId } from 'node:worker_threads';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } from '../shared/connection-id.js';
@@ -16,6 +15,7 @@ import { Hosts } from './hosts.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
 import { type IoWorkerSettings, IoWorkerSupervisor } from './io-worker-supervisor.js';
+import { ListenedEmitter } from './listened-emitter.js';
 import { firstThreshold, logSettings, thresholdOf } from './log-options.js';
 import { LogReceiver } from './log-receiver.js';
 import {
@@ -80,7 +80,7 @@ let spawned = 0;
  *
  * Keeps the process alive while this thread has servers or connections, unless `unref()` says otherwise.
  */
-export class Reactor extends EventEmitter<ReactorEvents> {
+export class Reactor extends ListenedEmitter<ReactorEvents> {
   readonly #handle: ReactorHandle;
   readonly #registry: Registry;
   readonly #links: IoLinks;
@@ -147,13 +147,16 @@ export class Reactor extends EventEmitter<ReactorEvents> {
         this.emit('stall', stall);
       },
     );
-    const self = this as EventEmitter;
-    self.on('newListener', (event) => {
-      if (event === 'stall' && !this.#ended) this.#stallWatch.start();
-    });
-    self.on('removeListener', () => {
-      if (this.listenerCount('stall') === 0) this.#stallWatch.stop();
-    });
+  }
+
+  /** @internal */
+  listenerAdded(event: string | symbol): void {
+    if (event === 'stall' && !this.#ended) this.#stallWatch.start();
+  }
+
+  /** @internal */
+  override listenersRemoved(): void {
+    if (this.listenerCount('stall') === 0) this.#stallWatch.stop();
   }
 
   /**

@@ -242,6 +242,26 @@ describe('receiving', () => {
       expect(await log.reaches(100)).to.deep.equal(numbers(100));
     });
 
+    it('loses nothing when all listeners are removed and others added, in whichever way', async () => {
+      const { server, connection, peer } = await stage.accepted();
+      const log = new Log<string>();
+      const ways = ['on', 'addListener', 'prependListener', 'once', 'prependOnceListener'] as const;
+      for (const [index, way] of ways.entries()) {
+        const message = `${way} ${index}`;
+        connection.removeAllListeners();
+        server.removeAllListeners();
+        peer.send(message);
+        await until(() => connection.messagesReceived === 2 * index + 1);
+        connection[way]('message', (data) => log.add(`connection ${data.toString()}`));
+        expect((await log.reaches(2 * index + 1)).at(-1)).to.equal(`connection ${message}`);
+        connection.removeAllListeners();
+        peer.send(message);
+        await until(() => connection.messagesReceived === 2 * index + 2);
+        server[way]('message', (_, data) => log.add(`server ${data.toString()}`));
+        expect((await log.reaches(2 * index + 2)).at(-1)).to.equal(`server ${message}`);
+      }
+    });
+
     it('loses nothing when listeners take turns, on the connection and on the server', async () => {
       const { server, connection, peer } = await stage.accepted();
       const sent = numbers(50);

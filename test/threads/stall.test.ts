@@ -25,6 +25,8 @@ describe("'stall'", () => {
   function stalls(): Log<Told> {
     const log = new Log<Told>();
     const add = (stall: Stall): void => log.add({ ...stall, since: Date.now() - stall.stalledMs });
+    // Whoever removes listeners does not end the watch for those that come later.
+    stage.reactor.removeAllListeners();
     stage.reactor.on('stall', add);
     own.defer(() => stage.reactor.off('stall', add));
     return log;
