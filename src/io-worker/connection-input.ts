@@ -10,7 +10,6 @@ import {
 import {
   BUSY_BODY_BYTES,
   FRAME_HEADER_BYTES,
-  FRAME_LENGTH_BYTES,
   FRAME_OVERHEAD_IN_LENGTH,
   frameKind,
   frameOffset,
@@ -28,6 +27,8 @@ import type { InflationBudget } from './inflation-budget.js';
 import type { RetainedInput } from './lane-trail.js';
 import { PartialFrame } from './partial-frame.js';
 import { Deadline, type TimingWheel } from './timing-wheel.js';
+import { leftToDo, suspectsIn } from './unfinished-input.js';
+import { frameEnd } from './whole-frames.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
 
@@ -837,55 +838,18 @@ export class ConnectionInput implements OutboxOwner {
     this.#owner.onBlocked(blocked);
   }
 
+  /** What the thread of an outbox has not finished is for who comes next. */
   #takeBack(outbox: EventOutbox, died: boolean, overtaken: ReadonlySet<number> = NOTHING_OVERTAKEN): void {
     const unfinished = this.#closeBox(outbox);
     if (!this.#passesOn) return;
-    let place = 0;
-    let removed = 0;
-    let isOvertaken = false;
-    const left: RetainedInput[] = [];
-    for (const input of unfinished) {
-      const rest = this.#withoutDone(input);
-      let { payload } = rest;
-      if (rest.kind === eventKind.MESSAGES) {
-        const count = countFrames(payload);
-        payload = withoutFrames(payload, place, overtaken);
-        place += count;
-        removed += count - countFrames(payload);
-        isOvertaken = payload.length === 0;
-      } else if (rest.kind !== eventKind.PART) {
-        isOvertaken = overtaken.has(place++);
-        if (isOvertaken) removed++;
-      }
-      // The pieces of a long one go with its first.
-      if (isOvertaken) continue;
-      // If it left of its own will it has not touched what it did not finish; but a thread before it may have.
-      const isSuspect = input.isSuspect || (died && input.wasDelivered);
-      left.push({ ...rest, payload, upTo: (rest.upTo - removed) | 0, isSuspect });
-    }
+    const { left, removed } = leftToDo(unfinished, { done: this.messagesDone(), overtaken, died });
     this.#unfinished = [...this.#unfinished, ...left];
     // Who comes next counts only what it gets.
     this.#messages = (this.#messages - removed) | 0;
   }
 
-  /** Cuts off the messages of a record that are done. */
-  #withoutDone(input: RetainedInput): RetainedInput {
-    if (input.kind !== eventKind.MESSAGES) return input;
-    let start = 0;
-    for (let left = countFrames(input.payload) - ((input.upTo - this.messagesDone()) | 0); left > 0; left--) {
-      start = frameEnd(input.payload, start);
-    }
-    return { ...input, payload: input.payload.subarray(start) };
-  }
-
   #announceRedelivery(outbox: EventOutbox, unfinished: readonly RetainedInput[]): void {
-    let messages = 0;
-    let suspects = 0;
-    for (const { kind, payload, isSuspect } of unfinished) {
-      if (kind === eventKind.MESSAGES) messages += countFrames(payload);
-      else if (kind !== eventKind.PART) messages++;
-      if (isSuspect) suspects = messages;
-    }
+    const suspects = suspectsIn(unfinished);
     if (suspects === 0) return;
     const payload = Buffer.alloc(REDELIVERY_BYTES);
     payload.writeUInt32LE(suspects);
@@ -911,27 +875,6 @@ export class ConnectionInput implements OutboxOwner {
 /** @param memory `bytes.buffer`, which is worth asking for only once */
 function viewOf(bytes: Uint8Array, memory: ArrayBufferLike, start: number, end: number): Buffer {
   return bufferView(memory, bytes.byteOffset + start, end - start);
-}
-
-function frameEnd(payload: Uint8Array, start: number): number {
-  return start + FRAME_LENGTH_BYTES + readU32(payload, start);
-}
-
-/** @param first the place of the first one */
-function withoutFrames(payload: Buffer, first: number, places: ReadonlySet<number>): Buffer {
-  if (places.size === 0) return payload;
-  const left: Buffer[] = [];
-  let place = first;
-  for (let at = 0; at < payload.length; at = frameEnd(payload, at)) {
-    if (!places.has(place++)) left.push(payload.subarray(at, frameEnd(payload, at)));
-  }
-  return Buffer.concat(left);
-}
-
-function countFrames(payload: Uint8Array): number {
-  let count = 0;
-  for (let at = 0; at < payload.length; at = frameEnd(payload, at)) count++;
-  return count;
 }
 
 /** Short messages are many, and a loop is cheaper than two subarrays. */

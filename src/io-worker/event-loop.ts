@@ -3,7 +3,6 @@ import { commandKind, decodeBroadcast, decodeGroupMessage, decodeOvertaken } fro
 import { type ConnectionTable, MAX_LANES, NO_COUNTS } from '../shared/connection-table.js';
 import type { SleepWord } from '../shared/doorbell.js';
 import { encodeClose, eventKind } from '../shared/event-record.js';
-import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { RingConsumer } from '../shared/ring-consumer.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
@@ -11,6 +10,7 @@ import { AnswerSpin } from './answer-spin.js';
 import { AppStalls } from './app-stalls.js';
 import { Broadcast } from './broadcast.js';
 import { ChunkPool } from './chunk-pool.js';
+import { DirtyConnections } from './dirty-connections.js';
 import type { EventLane } from './event-lane.js';
 import { Groups } from './groups.js';
 import { type IoLog, SILENT } from './io-log.js';
@@ -28,18 +28,7 @@ const RECORDS_PER_TURN = 1024;
 /** What may be taken out of one lane at once for the sake of a slot: a ring of the usual size, a few times over. */
 const SETTLING_TURNS = 16;
 
-/** After so long, writes make way for commands and for sockets that are read; the clock is looked at once in so many writes. */
-const FLUSH_MS = 4;
-const FLUSHES_PER_LOOK = 32;
-
-/**
- * What a thread sends while it hands out events waits for what it sends next, so that one write takes all of it: so long, unless it
- * comes to the end before, or so many bytes of one connection wait.
- */
-const BATCH_MS = 0.2;
-const BATCH_BYTES = 16 * 1024;
-
-/** If the thread comes to no end, a timer writes what waits. */
+/** If a thread comes to no end of its batch, a timer writes what waits for it. */
 const DOZE_MS = 1;
 
 /** Turns with nothing to do before the io worker goes to sleep. */
@@ -85,11 +74,7 @@ export class EventLoop {
   readonly #lanes: EventLane[] = [];
   /** Of those lanes whose threads have had some. */
   readonly #timers = new Map<EventLane, LaneTimers>();
-  #dirty: TcpConnection[] = [];
-  /** Those whose output waits for the end of a batch, since when the first of them does, and whether the commands at hand are of one. */
-  #batched: TcpConnection[] = [];
-  #batchedAt = 0;
-  #isInBatch = false;
+  readonly #dirty = new DirtyConnections();
   #dozeTimer: NodeJS.Timeout | undefined;
   readonly #answerSpin = new AnswerSpin();
   /** They are not read for now. */
@@ -181,18 +166,9 @@ export class EventLoop {
     setImmediate(this.#turn);
   }
 
-  /** The connection has output: it is flushed at the end of the turn. */
+  /** The connection has output: it is flushed at the end of the turn, or of the batch that it is of. */
   markDirty(connection: TcpConnection): void {
-    if (connection.dirty === 'now') return;
-    if (this.#isInBatch && connection.outputBytes < BATCH_BYTES) {
-      if (connection.dirty === 'batched') return;
-      connection.dirty = 'batched';
-      if (this.#batched.push(connection) === 1) this.#batchedAt = monotonicMs();
-      return;
-    }
-    connection.dirty = 'now';
-    this.#dirty.push(connection);
-    this.wake();
+    if (this.#dirty.add(connection)) this.wake();
   }
 
   /** The number of the present turn. */
@@ -215,16 +191,16 @@ export class EventLoop {
     let busy = false;
     for (const lane of this.#lanes) {
       // Commands first: answers that they bring along leave in this turn's writes.
-      if (this.#takeCommands(lane) && this.#batched.length === 0) busy = true;
+      if (this.#takeCommands(lane) && !this.#dirty.hasBatched) busy = true;
       if (lane.retryBlocked()) busy = true;
     }
-    if (this.#batched.length > 0) this.#endBatch();
-    if (this.#dirty.length > 0) {
+    if (this.#dirty.hasBatched) this.#dirty.endBatch(!this.#isSomeInBatch);
+    if (!this.#dirty.isEmpty) {
       busy = true;
-      this.#flushDirty();
+      this.#dirty.flush();
     }
     this.#idleTurns = busy ? 0 : this.#idleTurns + 1;
-    if (this.#idleTurns < IDLE_TURNS || this.#dirty.length > 0 || !this.#fallAsleep()) this.#scheduleNext();
+    if (this.#idleTurns < IDLE_TURNS || !this.#dirty.isEmpty || !this.#fallAsleep()) this.#scheduleNext();
   };
 
   /** Some thread has sent something, and is through with its batch. */
@@ -234,21 +210,12 @@ export class EventLoop {
     for (const connection of this.#resting) if (connection.endRest()) this.#resting.delete(connection);
   }
 
-  /** Has what waits for the end of a batch written, if it has waited long enough. */
-  #endBatch(): void {
-    const isOver = !this.#lanes.some((lane) => lane.isInBatch);
-    if (!isOver && monotonicMs() - this.#batchedAt < BATCH_MS) return;
-    for (const connection of this.#batched) {
-      // It may have been written for another reason, and may be in the list twice then.
-      if (connection.dirty !== 'batched') continue;
-      connection.dirty = 'now';
-      this.#dirty.push(connection);
-    }
-    this.#batched = [];
+  get #isSomeInBatch(): boolean {
+    return this.#lanes.some((lane) => lane.isInBatch);
   }
 
   readonly #onDozed = (): void => {
-    if (this.#batched.length > 0) this.wake();
+    if (this.#dirty.hasBatched) this.wake();
   };
 
   #scheduleNext(): void {
@@ -258,11 +225,10 @@ export class EventLoop {
   }
 
   #fallAsleep(): boolean {
-    const isDoze = this.#batched.length > 0;
+    const isDoze = this.#dirty.hasBatched;
     if (isDoze) this.#sleepWord.announceDoze();
     else this.#sleepWord.announceSleep();
-    const isIdle =
-      this.#lanes.every((lane) => lane.isIdle()) && (!isDoze || this.#lanes.some((lane) => lane.isInBatch));
+    const isIdle = this.#lanes.every((lane) => lane.isIdle()) && (!isDoze || this.#isSomeInBatch);
     if (!isIdle) this.#sleepWord.awake();
     else if (isDoze) {
       this.#dozeTimer ??= setTimeout(this.#onDozed, DOZE_MS);
@@ -271,33 +237,17 @@ export class EventLoop {
     return isIdle;
   }
 
-  #flushDirty(): void {
-    // Connections that still have output afterwards put themselves into the next list.
-    const dirty = this.#dirty;
-    this.#dirty = [];
-    const until = dirty.length > FLUSHES_PER_LOOK ? monotonicMs() + FLUSH_MS : Number.POSITIVE_INFINITY;
-    let flushed = 0;
-    for (const connection of dirty) {
-      connection.dirty = 'no';
-      connection.flush();
-      flushed++;
-      if (flushed % FLUSHES_PER_LOOK === 0 && monotonicMs() > until) break;
-    }
-    // A message to thousands of connections: the others come first in the next turn.
-    if (flushed < dirty.length) this.#dirty = dirty.slice(flushed).concat(this.#dirty);
-  }
-
   #takeCommands(lane: EventLane): boolean {
     const { commands } = lane;
     let records = 0;
     let bytes = 0;
-    this.#isInBatch = lane.isInBatch;
+    this.#dirty.isInBatch = lane.isInBatch;
     while (records < RECORDS_PER_TURN && bytes < BYTES_PER_TURN && commands.next()) {
       bytes += this.#execute(lane, commands);
       commands.release();
       records++;
     }
-    this.#isInBatch = false;
+    this.#dirty.isInBatch = false;
     if (records > 0) lane.ringIfSpaceWanted();
     return records > 0;
   }

@@ -119,7 +119,7 @@ export class TcpConnection
   readonly #encoder: ConnectionEncoder;
   services: ConnectionServices | undefined;
 
-  /** The event loop's: whether it is in the list of those to flush, or of those that are flushed at the end of a batch. */
+  /** See DirtyConnection. */
   dirty: 'no' | 'now' | 'batched' = 'no';
   /** Bytes that were sent after the shutdown, by a thread that could not know of it yet. */
   #discarded = 0;
