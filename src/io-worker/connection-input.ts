@@ -298,8 +298,8 @@ export class ConnectionInput implements OutboxOwner {
     const attempt = handedOver ? 0 : this.#attempt;
     this.#announced = true;
     const reconnected = this.#isAgain && !handedOver;
-    const opening = { origin: this.#origin, attempt, handedOver, reconnected };
-    outbox.event(eventKind.OPEN, encodeOpen(this.#addresses, opening));
+    const news = { origin: this.#origin, attempt, handedOver, reconnected };
+    outbox.event(eventKind.OPEN, encodeOpen(this.#addresses, news));
     const unfinished = this.#unfinished;
     this.#unfinished = NONE;
     this.#announceRedelivery(outbox, unfinished);
@@ -418,7 +418,7 @@ export class ConnectionInput implements OutboxOwner {
       const isLong = length > STREAM_ABOVE_BYTES;
       if (isLong || this.#batchBytes + FRAME_HEADER_BYTES + length > batch.length) this.#flushBatch();
       if (!this.#takes()) return false;
-      if (this.#serve(viewOf(bytes, bytes.buffer, start, end))) return true;
+      if (this.#serve(viewOf(bytes, start, end))) return true;
     }
     return this.#pass(bytes, start, end, kind);
   }
@@ -453,7 +453,7 @@ export class ConnectionInput implements OutboxOwner {
   chunk(bytes: Uint8Array, start: number, end: number): boolean {
     if (this.#services?.takesMessages === true) {
       if (!this.#takes()) return false;
-      if (this.#serve(viewOf(bytes, bytes.buffer, start, end))) return true;
+      if (this.#serve(viewOf(bytes, start, end))) return true;
     }
     return this.#deliver(eventKind.CHUNK, 1, bytes, start, end);
   }
@@ -535,7 +535,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#flushBatch();
     if (!this.#takes()) return false;
     this.#isServing = true;
-    const isTaken = this.#services?.system(kind, viewOf(bytes, bytes.buffer, start, end)) === true;
+    const isTaken = this.#services?.system(kind, viewOf(bytes, start, end)) === true;
     this.#isServing = false;
     if (isTaken) this.#noteMoved(1, end - start);
     else this.ignored(kind);
@@ -659,7 +659,7 @@ export class ConnectionInput implements OutboxOwner {
     for (let at = start; at < end && this.#halt === undefined; ) {
       const next = frameEnd(bytes, at);
       const isData = bytes[at + frameOffset.KIND] === frameKind.DATA;
-      if (isData && this.#serve(viewOf(bytes, memory, at + FRAME_HEADER_BYTES, next))) {
+      if (isData && this.#serve(viewOf(bytes, at + FRAME_HEADER_BYTES, next, memory))) {
         if (count > 0) this.#put(eventKind.MESSAGES, count, bytes, from, at);
         count = 0;
         from = next;
@@ -677,9 +677,7 @@ export class ConnectionInput implements OutboxOwner {
     const whole = this.#assembled.bytes;
     this.#assembled.clear();
     this.#assembledTotal = 0;
-    return (
-      this.#serve(viewOf(whole, whole.buffer, 0, whole.length)) || this.#pass(whole, 0, whole.length, frameKind.DATA)
-    );
+    return this.#serve(viewOf(whole, 0, whole.length)) || this.#pass(whole, 0, whole.length, frameKind.DATA);
   }
 
   /** The codec has returned. */
@@ -872,8 +870,8 @@ export class ConnectionInput implements OutboxOwner {
   }
 }
 
-/** @param memory `bytes.buffer`, which is worth asking for only once */
-function viewOf(bytes: Uint8Array, memory: ArrayBufferLike, start: number, end: number): Buffer {
+/** @param memory is worth asking for only once */
+function viewOf(bytes: Uint8Array, start: number, end: number, memory: ArrayBufferLike = bytes.buffer): Buffer {
   return bufferView(memory, bytes.byteOffset + start, end - start);
 }
 

@@ -72,7 +72,7 @@ export class TcpConnection
   #unansweredTimer: NodeJS.Timeout | undefined;
   /** Takes the messages, in place of the listeners. */
   #duplex: ConnectionDuplex | undefined;
-  /** There is, or was, a listener for messages of this connection alone: to emit costs as much as the rest of the way to the listeners. */
+  /** There is, or was, a listener for messages of this connection alone. Most have none, and to emit for nobody costs something, too. */
   #isListenedTo = false;
   #readingStopped = false;
   #windDown = false;

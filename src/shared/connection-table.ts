@@ -285,7 +285,7 @@ export class ConnectionTable {
     return this.memory.load(slot * SLOT_WORDS + slotWord.BUFFERED);
   }
 
-  /** The same as of a moment ago: for a first look, at a tenth of the cost. */
+  /** The same as of a moment ago: for a first look, without an atomic access. */
   recentlyBuffered(slot: number): number {
     return this.memory.read(slot * SLOT_WORDS + slotWord.BUFFERED);
   }

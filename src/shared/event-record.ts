@@ -82,7 +82,7 @@ export interface ConnectionAddresses {
 }
 
 /** What a thread is told of a connection that is new to it. */
-export interface Opening {
+export interface OpenNews {
   /** The server or client that the connection belongs to. */
   readonly origin: number;
   /** Which connect() this answers; 0 for an accepted connection. */
@@ -93,7 +93,7 @@ export interface Opening {
   readonly reconnected: boolean;
 }
 
-export type OpenEvent = ConnectionAddresses & Opening;
+export type OpenEvent = ConnectionAddresses & OpenNews;
 
 /**
  * ```
@@ -108,19 +108,19 @@ export type OpenEvent = ConnectionAddresses & Opening;
 const openOffset = { ORIGIN: 0, ATTEMPT: 8, REMOTE_PORT: 16, LOCAL_PORT: 18, FLAGS: 20, LENGTH: 21, TEXT: 22 } as const;
 const openFlag = { IPV6: 1, HANDED_OVER: 2, UNIX: 4, ENCRYPTED: 8, RECONNECTED: 16 } as const;
 
-export function encodeOpen(addresses: ConnectionAddresses, opening: Opening): Buffer {
+export function encodeOpen(addresses: ConnectionAddresses, news: OpenNews): Buffer {
   const split = openOffset.TEXT + Buffer.byteLength(addresses.remoteAddress);
   const payload = Buffer.allocUnsafe(split + Buffer.byteLength(addresses.localAddress));
-  payload.writeDoubleLE(opening.origin, openOffset.ORIGIN);
-  payload.writeDoubleLE(opening.attempt, openOffset.ATTEMPT);
+  payload.writeDoubleLE(news.origin, openOffset.ORIGIN);
+  payload.writeDoubleLE(news.attempt, openOffset.ATTEMPT);
   payload.writeUInt16LE(addresses.remotePort, openOffset.REMOTE_PORT);
   payload.writeUInt16LE(addresses.localPort, openOffset.LOCAL_PORT);
   const flags =
     (addresses.remoteFamily === 'IPv6' ? openFlag.IPV6 : 0) |
     (addresses.remoteFamily === 'Unix' ? openFlag.UNIX : 0) |
-    (opening.handedOver ? openFlag.HANDED_OVER : 0) |
+    (news.handedOver ? openFlag.HANDED_OVER : 0) |
     (addresses.encrypted ? openFlag.ENCRYPTED : 0) |
-    (opening.reconnected ? openFlag.RECONNECTED : 0);
+    (news.reconnected ? openFlag.RECONNECTED : 0);
   payload.writeUInt8(flags, openOffset.FLAGS);
   payload.writeUInt8(split - openOffset.TEXT, openOffset.LENGTH);
   payload.write(addresses.remoteAddress, openOffset.TEXT);
