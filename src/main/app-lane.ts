@@ -71,6 +71,7 @@ export class AppLane {
   #inRecord = false;
   /** What is left of a record of messages: frames in `#batch[#position, #batch.length)`. */
   #batch: Buffer = EMPTY;
+  /** What it lies in: to ask for that is a call, and once in a record is enough. */
   #batchMemory: ArrayBufferLike = EMPTY.buffer;
   #position = 0;
   #batchConnection: TcpConnection | undefined;
@@ -269,7 +270,7 @@ export class AppLane {
     switch (kind) {
       case eventKind.MESSAGES:
         this.#batch = this.#payload(connection);
-        this.#batchMemory = connection.borrows ? this.#events.memory.buffer : this.#slab.memory;
+        this.#batchMemory = this.#batch.buffer;
         this.#position = 0;
         this.#batchConnection = connection;
         break;

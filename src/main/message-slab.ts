@@ -12,8 +12,6 @@ export class MessageSlab {
   #slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
   #slabMemory: ArrayBufferLike = this.#slab.buffer;
   #used = 0;
-  /** What the last copy lies in. */
-  memory: ArrayBufferLike = this.#slabMemory;
 
   copy(memory: SharedMemory, offset: number, length: number): Buffer {
     // Alike modulo 8 with the source: shared-memory.ts says why.
@@ -22,7 +20,6 @@ export class MessageSlab {
       if (length > SLAB_BYTES / 4) {
         const own = Buffer.allocUnsafeSlow(length);
         memory.copyOut(offset, length, own, 0);
-        this.memory = own.buffer;
         return own;
       }
       this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
@@ -32,7 +29,6 @@ export class MessageSlab {
     }
     memory.copyOut(offset, length, this.#slab, start);
     this.#used = start + length;
-    this.memory = this.#slabMemory;
     return bufferView(this.#slabMemory, start, length);
   }
 }
