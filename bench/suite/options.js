@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readResults } from './results.js';
-import { ECHO_SCENARIOS, MEASUREMENTS, PEERS, peersOf } from './scenarios.js';
+import { ECHO_SCENARIOS, FOREIGN_PEERS, MEASUREMENTS, PEERS, peersOf } from './scenarios.js';
 
 /** @typedef {{ rounds: number, seconds: number, scenarios: string[], peers: string[], json: string }} SuiteOptions */
 
@@ -23,8 +23,9 @@ export const HELP = `npm run bench -- [options]
   --json FILE         where results go (default bench/results/latest.json)
   --help
 
-  MUDUO_ECHO=BINARY       adds the peer muduo: an echo server, started as \`BINARY PORT\`
-  LOAD_GENERATOR=BINARY   in place of the one in JavaScript: \`BINARY PORT CONNECTIONS BYTES WINDOW SECONDS frame\``;
+  MUDUO_ECHO=BINARY           adds the peer muduo: an echo server, started as \`BINARY PORT\`, one send a message
+  MUDUO_BATCHED_ECHO=BINARY   adds the peer muduo-batched: the same with one send for all messages of a read
+  LOAD_GENERATOR=BINARY       in place of the one in JavaScript: \`BINARY PORT CONNECTIONS BYTES WINDOW SECONDS frame\``;
 
 /** Its message is all that there is to say. */
 export class UsageError extends Error {}
@@ -37,12 +38,10 @@ export function readOptions(args) {
   const { values } = parse(args);
   if (values.help) return undefined;
   checkBinary('LOAD_GENERATOR');
-  const hasMuduo = checkBinary('MUDUO_ECHO');
+  const missing = new Map([...FOREIGN_PEERS].filter(([, variable]) => !checkBinary(variable)));
   const everyPeer = Object.keys(PEERS);
   const peers = namesOf('--peers', values.peers, everyPeer);
-  if (!hasMuduo && values.peers !== undefined && peers.includes('muduo')) {
-    throw new UsageError('--peers: muduo needs the environment variable MUDUO_ECHO, the path of an echo server');
-  }
+  if (values.peers !== undefined) checkPrograms(peers, missing);
   const ids = [...ECHO_SCENARIOS, ...MEASUREMENTS].map(({ id }) => id);
   const scenarios = namesOf('--scenarios', values.scenarios, ids);
   if (values.scenarios !== undefined) checkPeers(scenarios, peers);
@@ -50,7 +49,7 @@ export function readOptions(args) {
     rounds: numberOf('--rounds', values.rounds, { least: 1, most: MAX_ROUNDS, isWhole: true }),
     seconds: numberOf('--seconds', values.seconds, { least: MIN_SECONDS, most: MAX_SECONDS, isWhole: false }),
     scenarios,
-    peers: peers.filter((name) => hasMuduo || name !== 'muduo'),
+    peers: peers.filter((name) => !missing.has(name)),
     json: checkFile(values.json),
   };
 }
@@ -114,6 +113,17 @@ function checkBinary(variable) {
     // It is said below.
   }
   throw new UsageError(`${variable} must name a program, got '${path}'`);
+}
+
+/**
+ * @param {readonly string[]} peers
+ * @param {ReadonlyMap<string, string>} missing
+ */
+function checkPrograms(peers, missing) {
+  for (const [name, variable] of missing) {
+    if (!peers.includes(name)) continue;
+    throw new UsageError(`--peers: ${name} needs the environment variable ${variable}, the path of an echo server`);
+  }
 }
 
 /**

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { FOREIGN_PEERS } from './scenarios.js';
 
 /** @typedef {{ what: 'usage' } | { what: 'block', ms: number }} Question */
 /** @typedef {{ cpuSeconds: number, atMs: number, rssBytes: number }} Usage  of all threads; the time is by the clock of who answers */
@@ -31,7 +32,8 @@ const PAGE_BYTES = 4096;
  * @returns {Promise<Peer>} that listens
  */
 export function startPeer(name, workUs = 0) {
-  return name === 'muduo' ? startForeign(name, process.env['MUDUO_ECHO'] ?? '') : startForked(name, workUs);
+  const variable = FOREIGN_PEERS.get(name);
+  return variable === undefined ? startForked(name, workUs) : startForeign(name, process.env[variable] ?? '');
 }
 
 /**

@@ -31,7 +31,14 @@ export const PEERS = {
   'reactor-borrow': 'reactor, borrow',
   'reactor-service': 'reactor, service',
   muduo: 'muduo (C++)',
+  'muduo-batched': 'muduo (C++), batched',
 };
+
+/** Servers that are not part of this repository, and the environment variables that name their programs. */
+export const FOREIGN_PEERS = new Map([
+  ['muduo', 'MUDUO_ECHO'],
+  ['muduo-batched', 'MUDUO_BATCHED_ECHO'],
+]);
 
 /** Handlers of these work; the others would only show the same again. */
 const WORKING_PEERS = ['net-cork', 'reactor-copy', 'reactor-borrow'];
