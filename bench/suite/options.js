@@ -4,8 +4,9 @@ import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { FOREIGN_PEERS } from './peer-process.js';
 import { readResults } from './results.js';
-import { ECHO_SCENARIOS, FOREIGN_PEERS, MEASUREMENTS, PEERS, peersOf } from './scenarios.js';
+import { ECHO_SCENARIOS, MEASUREMENTS, PEERS, peersOf } from './scenarios.js';
 
 /** @typedef {{ rounds: number, seconds: number, scenarios: string[], peers: string[], json: string }} SuiteOptions */
 

@@ -6,7 +6,6 @@ import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { FOREIGN_PEERS } from './scenarios.js';
 
 /** @typedef {{ what: 'usage' } | { what: 'block', ms: number }} Question */
 /** @typedef {{ cpuSeconds: number, atMs: number, rssBytes: number }} Usage  of all threads; the time is by the clock of who answers */
@@ -19,6 +18,12 @@ import { FOREIGN_PEERS } from './scenarios.js';
  * @property {(ms: number) => void} [block]  its main thread stands still for so long
  * @property {() => Promise<void>} stop
  */
+
+/** Servers that are not part of this repository, and the environment variables that name their programs. */
+export const FOREIGN_PEERS = new Map([
+  ['muduo', 'MUDUO_ECHO'],
+  ['muduo-batched', 'MUDUO_BATCHED_ECHO'],
+]);
 
 const PEERS_FILE = fileURLToPath(new URL('../peers.js', import.meta.url));
 const START_MS = 10_000;

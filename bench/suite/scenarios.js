@@ -34,12 +34,6 @@ export const PEERS = {
   'muduo-batched': 'muduo (C++), batched',
 };
 
-/** Servers that are not part of this repository, and the environment variables that name their programs. */
-export const FOREIGN_PEERS = new Map([
-  ['muduo', 'MUDUO_ECHO'],
-  ['muduo-batched', 'MUDUO_BATCHED_ECHO'],
-]);
-
 /** Handlers of these work; the others would only show the same again. */
 const WORKING_PEERS = ['net-cork', 'reactor-copy', 'reactor-borrow'];
 

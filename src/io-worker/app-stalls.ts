@@ -120,7 +120,7 @@ export class AppStalls {
   /** @param isDue also those are told again that have been told */
   #choose(origin: Origin, watched: Watched, isDue: boolean): void {
     for (const connection of origin.connections) {
-      const isStalled = connection.input.isOnNoneBut(watched.stalled);
+      const isStalled = connection.input.recipients.isNoneBut(watched.stalled);
       if (isStalled !== connection.isStalled || (isDue && isStalled)) watched.untold.add(connection);
     }
     watched.atOnce = Math.max(MIN_TOLD_AT_ONCE, Math.ceil(watched.untold.size / TELL_SLICES));
@@ -134,7 +134,7 @@ export class AppStalls {
     for (const connection of untold) {
       if (left-- === 0) break;
       untold.delete(connection);
-      if (connection.input.isOnNoneBut(stalled)) connection.appStalled(stallMs, settings.stallAction);
+      if (connection.input.recipients.isNoneBut(stalled)) connection.appStalled(stallMs, settings.stallAction);
       else connection.appMovesOn(settings.stallAction);
     }
     if (untold.size > 0) this.#loop.wheel.set(watched.tell, TELL_EVERY_MS);

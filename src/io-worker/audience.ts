@@ -53,7 +53,7 @@ export class Audience {
       const lane = this.#choose();
       if (lane !== undefined) connection.attach(lane);
     }
-    if (!connection.input.isHeld) return true;
+    if (!connection.input.recipients.isHeld) return true;
     if (this.#orphanTimeoutMs === 0) return false;
     const deadline = new Deadline(() => {
       this.forget(connection);
@@ -72,7 +72,7 @@ export class Audience {
     for (const connection of [...this.#held.keys()]) this.place(connection);
     if (this.#dispatch !== 'all') return;
     for (const connection of connections) {
-      if (!connection.input.isOn(lane) && !connection.input.isDropped) connection.attach(lane);
+      if (!connection.input.recipients.has(lane) && !connection.input.isDropped) connection.attach(lane);
     }
   }
 

@@ -69,7 +69,7 @@ export class ConnectionChannel implements CodecChannel {
 
   /** That of the thread which gets the messages. */
   get inflationBudget(): InflationBudget {
-    return this.#input.inflationBudget;
+    return this.#input.recipients.inflationBudget;
   }
 
   fail(reason: CloseReason, error: ReactorError): void {

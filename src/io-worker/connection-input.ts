@@ -10,7 +10,6 @@ import {
 import {
   BUSY_BODY_BYTES,
   FRAME_HEADER_BYTES,
-  FRAME_OVERHEAD_IN_LENGTH,
   frameKind,
   frameOffset,
   isAnswer,
@@ -22,9 +21,10 @@ import { readU32 } from '../shared/shared-memory.js';
 import { type ConnectionCodec, STREAM_ABOVE_BYTES } from './codec.js';
 import { codecFailed } from './codec-failure.js';
 import type { EventLane } from './event-lane.js';
-import { EventOutbox, type OutboxOwner } from './event-outbox.js';
-import type { InflationBudget } from './inflation-budget.js';
+import type { EventOutbox, OutboxOwner } from './event-outbox.js';
+import { InputRecipients, type RecipientsOwner } from './input-recipients.js';
 import type { RetainedInput } from './lane-trail.js';
+import { type BatchOwner, MessageBatch } from './message-batch.js';
 import { PartialFrame } from './partial-frame.js';
 import { Deadline, type TimingWheel } from './timing-wheel.js';
 import { leftToDo, suspectsIn } from './unfinished-input.js';
@@ -34,14 +34,11 @@ const EMPTY: Buffer = Buffer.alloc(0);
 
 const NOTHING_OVERTAKEN: ReadonlySet<number> = new Set();
 
-/** In place of what most connections never need: there are thousands of them. Nothing is ever added to these. */
-const NO_BOXES = new Map<never, never>();
+/** In place of a list that most connections never need: there are thousands of them. */
 const NONE: readonly never[] = [];
 
 /** Where answers go that nobody waits for. */
 const NO_LANE = -1;
-
-const SHORT_BYTES = 48;
 
 /** A connection that has closed waits so long for what its codec is still at work on. */
 const MAX_CODEC_WAIT_MS = 1000;
@@ -50,11 +47,7 @@ const MAX_CODEC_WAIT_MS = 1000;
 const tailEvent = { END: 1, WIND_DOWN: 2, CLOSE: 4 } as const;
 const TAIL_EVENTS = Object.values(tailEvent);
 
-/**
- * Messages that a codec finds one by one, on their way into one record. It is empty outside of `decode`, so that all connections
- * can have the same one.
- */
-const batch: Buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+const batch = new MessageBatch();
 
 /** The services of the connection: what comes is theirs first. */
 export interface InputServices {
@@ -71,7 +64,7 @@ export interface InputServices {
 }
 
 /** What an input tells its connection. */
-export interface InputOwner {
+export interface InputOwner extends RecipientsOwner {
   /** `count` messages have been received. */
   onMessages(count: number): void;
   /** All that was received has been decoded, and the end is next. */
@@ -80,12 +73,8 @@ export interface InputOwner {
   onBlocked(blocked: boolean): void;
   /** Something came that nobody here is interested in. */
   onIgnored(kind?: number): void;
-  /** The lane of that number, if there is one: its thread is about to get answers. */
-  answerLane(index: number): EventLane | undefined;
   /** The thread with that lane has asked the peer something. */
   hasAsked(lane: number): boolean;
-  /** From now on that lane may be one on whose account the socket is not read. */
-  onAnswerBox(): void;
   /** The peer broke the rules, or the codec is at fault. */
   onBadInput(reason: CloseReason, error: ReactorError): void;
   /** The application has heard of the end: nothing refers to the connection any more. */
@@ -100,8 +89,8 @@ export interface InputOwner {
  * Usually that is one thread. There is none while the connection is held for one to come; and there are several for a server
  * that dispatches to all.
  */
-export class ConnectionInput implements OutboxOwner {
-  readonly #at: { readonly slot: number; readonly generation: number };
+export class ConnectionInput implements OutboxOwner, BatchOwner {
+  readonly recipients: InputRecipients;
   readonly #owner: InputOwner;
   readonly #wheel: TimingWheel;
   #codec: ConnectionCodec | undefined;
@@ -109,14 +98,6 @@ export class ConnectionInput implements OutboxOwner {
   readonly #origin: number;
   readonly #attempt: number;
   readonly #isAgain: boolean;
-  /** False: each thread gets everything, and what one of them does not finish is not passed on. */
-  readonly #passesOn: boolean;
-
-  #outboxes: readonly EventOutbox[] = NONE;
-  /** They have been told to leave and have not answered. */
-  #leaving: readonly EventOutbox[] = NONE;
-  /** Of threads that have asked the peer something and do not get the connection's messages: by the number of the lane. */
-  #answerBoxes: Map<number, EventOutbox> = NO_BOXES;
   #announced = false;
   /** Received and not decoded. */
   #input: Buffer = EMPTY;
@@ -127,9 +108,6 @@ export class ConnectionInput implements OutboxOwner {
   /** Between the first and the last piece of a long message, and where they go if it is an answer. */
   #partsLeft = 0;
   #partLane: number | undefined;
-  /** Bytes and messages in `batch`, while something is decoded. */
-  #batchBytes = 0;
-  #batchCount = 0;
   #decoding = false;
   /** What is decoded. */
   #reading: ArrayBufferLike | undefined;
@@ -166,13 +144,12 @@ export class ConnectionInput implements OutboxOwner {
     wheel: TimingWheel,
   ) {
     this.#wheel = wheel;
-    this.#at = at;
+    this.recipients = new InputRecipients(at, this, owner, about.passesOn);
     this.#owner = owner;
     this.#addresses = about.addresses;
     this.#origin = about.origin;
     this.#attempt = about.attempt;
     this.#isAgain = about.isAgain === true;
-    this.#passesOn = about.passesOn;
   }
 
   /** Nothing is received before. */
@@ -197,26 +174,9 @@ export class ConnectionInput implements OutboxOwner {
     return this.#halt !== undefined;
   }
 
-  /** No thread gets its events. */
-  get isHeld(): boolean {
-    return this.#outboxes.length === 0;
-  }
-
-  /** A thread that has been asked to leave is still at work on what it got. */
-  get isLeaving(): boolean {
-    return this.#leaving.length > 0;
-  }
-
+  /** The threads have more to take than is good for the others. */
   get isOnCrowdedLane(): boolean {
-    if (this.#services !== undefined) return this.#outboxes.some(({ lane }) => lane.isOvercrowded);
-    if (this.#outboxes.some(({ lane }) => lane.isCrowded)) return true;
-    for (const { lane } of this.#answerBoxes.values()) if (lane.isCrowded) return true;
-    return false;
-  }
-
-  /** Only what a thread may take is decoded, so that there is one. */
-  get inflationBudget(): InflationBudget {
-    return (this.#outboxes[0] as EventOutbox).lane.inflation;
+    return this.recipients.isCrowded(this.#services !== undefined);
   }
 
   /** Grows with everything that comes for the application. */
@@ -239,10 +199,6 @@ export class ConnectionInput implements OutboxOwner {
     this.#codec?.busy?.(stallMs);
   }
 
-  isOnNoneBut(lanes: { has(lane: EventLane): boolean }): boolean {
-    return this.#outboxes.length > 0 && this.#outboxes.every(({ lane }) => lanes.has(lane));
-  }
-
   /** This side is about to end. */
   sayGoodbye(reason: CloseReason): void {
     this.#codec?.goodbye?.(reason);
@@ -250,7 +206,7 @@ export class ConnectionInput implements OutboxOwner {
 
   /** In the middle of a long message, with enough of it in the ring. */
   get isAheadOfItself(): boolean {
-    return this.#partsLeft > 0 && this.#outboxes.some(({ lane }) => lane.isFullOfParts);
+    return this.#partsLeft > 0 && this.recipients.current.some(({ lane }) => lane.isFullOfParts);
   }
 
   /** A lane is not crowded any more. */
@@ -258,24 +214,9 @@ export class ConnectionInput implements OutboxOwner {
     if (this.#blocked || this.#resumed || this.#tail !== 0) this.#pump();
   }
 
-  isOn(lane: EventLane): boolean {
-    return this.#outboxes.some((outbox) => outbox.lane === lane);
-  }
-
-  /** The thread has still to answer that it has left. */
-  isLeavingFrom(lane: EventLane): boolean {
-    return this.#leaving.some((outbox) => outbox.lane === lane);
-  }
-
   /** Nobody takes what comes. */
   get isDropped(): boolean {
     return this.#discards;
-  }
-
-  /** All threads that get the events have handled everything, and none that leaves is still at work. */
-  get isWoundDown(): boolean {
-    if (this.#outboxes.length === 0 || this.#leaving.length > 0) return false;
-    return this.#outboxes.every((outbox) => outbox.isWoundDown);
   }
 
   /** Nobody will take any more of it: what comes is dropped, and the end is the end. */
@@ -290,10 +231,8 @@ export class ConnectionInput implements OutboxOwner {
 
   /** A thread gets the events from now on: first all that its predecessor has not finished. */
   attach(lane: EventLane): void {
-    const midMessage = !this.#passesOn && this.#partsLeft > 0 && this.#partLane === undefined;
-    const outbox = new EventOutbox(lane, this.#at, this, this.#passesOn, midMessage);
-    lane.countConnection(1);
-    this.#outboxes = [...this.#outboxes, outbox];
+    const midMessage = !this.recipients.passesOn && this.#partsLeft > 0 && this.#partLane === undefined;
+    const outbox = this.recipients.add(lane, midMessage);
     const handedOver = this.#announced;
     const attempt = handedOver ? 0 : this.#attempt;
     this.#announced = true;
@@ -311,12 +250,8 @@ export class ConnectionInput implements OutboxOwner {
 
   /** Asks the thread to finish what it got. True: `released` follows. */
   leave(lane: EventLane): boolean {
-    const outbox = this.#outboxes.find((each) => each.lane === lane);
     // It has got everything already; what is left is its answer to CLOSE.
-    if (outbox === undefined || (this.#told & tailEvent.CLOSE) !== 0) return false;
-    this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
-    this.#leaving = [...this.#leaving, outbox];
-    outbox.event(eventKind.LEAVE, EMPTY);
+    if ((this.#told & tailEvent.CLOSE) !== 0 || !this.recipients.askToLeave(lane)) return false;
     this.#pump();
     return true;
   }
@@ -326,52 +261,34 @@ export class ConnectionInput implements OutboxOwner {
    * @param overtaken messages that it has done with, too: by their place among those that it has not finished
    */
   released(lane: EventLane, overtaken: ReadonlySet<number> = NOTHING_OVERTAKEN): boolean {
-    const outbox = this.#leaving.find((each) => each.lane === lane);
-    if (outbox === undefined) return false;
-    lane.noteConsumed();
-    this.#leaving = this.#leaving.filter((each) => each !== outbox);
-    this.#takeBack(outbox, false, overtaken);
+    const unfinished = this.recipients.left(lane);
+    if (unfinished === undefined) return false;
+    this.#takeBack(unfinished, false, overtaken);
     this.#checkOver();
     return true;
   }
 
   /** The thread is dead, and its lane has been retired. True if it had to do with this connection. */
   laneDied(lane: EventLane): boolean {
-    this.#closeAnswerBox(lane.index);
-    const outboxes = [...this.#leaving, ...this.#outboxes].filter((each) => each.lane === lane);
-    this.#outboxes = this.#outboxes.filter((each) => each.lane !== lane);
-    this.#leaving = this.#leaving.filter((each) => each.lane !== lane);
-    for (const outbox of outboxes) this.#takeBack(outbox, true);
+    const unfinished = this.recipients.died(lane);
+    for (const each of unfinished) this.#takeBack(each, true);
     // Others may have waited for its ring only.
     this.#pump();
     // Where all get everything, nobody else has to hear of the close in its place.
-    if (!this.#passesOn) this.#checkOver();
-    return outboxes.length > 0;
+    if (!this.recipients.passesOn) this.#checkOver();
+    return unfinished.length > 0;
   }
 
   /** The thread's application has heard of the close. */
   closeDone(lane: EventLane): void {
-    const outbox = this.#outboxes.find((each) => each.lane === lane);
-    if (outbox === undefined || (this.#told & tailEvent.CLOSE) === 0) return;
-    this.#outboxes = this.#outboxes.filter((each) => each !== outbox);
-    this.#closeBox(outbox);
-    this.#checkOver();
+    if ((this.#told & tailEvent.CLOSE) !== 0 && this.recipients.heardOfEnd(lane)) this.#checkOver();
   }
 
   /** Everybody who was told of the close has heard of it, and nobody has still to answer anything. */
   #checkOver(): void {
     const isTold = (this.#told & tailEvent.CLOSE) !== 0;
-    if (isTold && this.#outboxes.length === 0 && this.#leaving.length === 0) this.#owner.onOver();
-  }
-
-  /** The application has done with all it got. */
-  settled(lane: EventLane): void {
-    this.#outboxes.find((each) => each.lane === lane)?.trim();
-  }
-
-  /** The thread has handled all there was and would end the connection now. */
-  woundDown(lane: EventLane): void {
-    for (const outbox of this.#outboxes) if (outbox.lane === lane) outbox.isWoundDown = true;
+    const { isHeld, isLeaving } = this.recipients;
+    if (isTold && isHeld && !isLeaving) this.#owner.onOver();
   }
 
   // ---- what happens to the connection ----
@@ -416,7 +333,7 @@ export class ConnectionInput implements OutboxOwner {
       // Room for it first: a service must not get it twice because it could not be passed on then.
       const length = end - start;
       const isLong = length > STREAM_ABOVE_BYTES;
-      if (isLong || this.#batchBytes + FRAME_HEADER_BYTES + length > batch.length) this.#flushBatch();
+      if (isLong || !batch.hasRoomFor(length)) batch.flush();
       if (!this.#takes()) return false;
       if (this.#serve(viewOf(bytes, start, end))) return true;
     }
@@ -426,26 +343,19 @@ export class ConnectionInput implements OutboxOwner {
   #pass(bytes: Uint8Array, start: number, end: number, kind: number): boolean {
     const length = end - start;
     if (length > STREAM_ABOVE_BYTES) return this.#longMessage(bytes, start, end, kind);
-    if (this.#batchBytes + FRAME_HEADER_BYTES + length > batch.length) this.#flushBatch();
+    if (!batch.hasRoomFor(length)) batch.flush();
     if (!this.#takes()) return false;
-    const at = this.#batchBytes;
-    batch.writeUInt32LE(length + FRAME_OVERHEAD_IN_LENGTH, at + frameOffset.LENGTH);
-    batch[at + frameOffset.KIND] = kind;
-    batch[at + frameOffset.FLAGS] = 0;
-    const until = at + FRAME_HEADER_BYTES + length;
     if (isAnswer(kind)) {
-      batch.set(bytes.subarray(start, end), at + FRAME_HEADER_BYTES);
-      return this.answers(batch, at, until, laneOfRequest(readU32(bytes, start)));
+      const frame = batch.frameOf(kind, bytes, start, end);
+      return this.answers(frame, 0, frame.length, laneOfRequest(readU32(bytes, start)));
     }
-    copyShort(bytes, start, end, batch, at + FRAME_HEADER_BYTES);
-    this.#batchBytes = until;
-    this.#batchCount++;
-    if (!this.#decoding) this.#flushBatch();
+    batch.add(this, kind, bytes, start, end);
+    if (!this.#decoding) batch.flush();
     return true;
   }
 
   frames(bytes: Uint8Array, start: number, end: number, count: number): boolean {
-    this.#flushBatch();
+    batch.flush();
     if (this.#services?.takesMessages === true) return this.#serveFrames(bytes, start, end);
     return this.#deliver(eventKind.MESSAGES, count, bytes, start, end);
   }
@@ -459,7 +369,7 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   answers(bytes: Uint8Array, start: number, end: number, lane: number): boolean {
-    this.#flushBatch();
+    batch.flush();
     if (!this.#takes()) return false;
     if (!this.#owner.hasAsked(lane)) {
       this.#owner.onIgnored();
@@ -478,7 +388,7 @@ export class ConnectionInput implements OutboxOwner {
     kind: number = frameKind.DATA,
     isStable = false,
   ): boolean {
-    this.#flushBatch();
+    batch.flush();
     if (!this.#takes()) return false;
     if (kind === frameKind.DATA && this.#services?.takesMessages === true) {
       this.#assembledTotal = length;
@@ -510,19 +420,19 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   goodbye(reason: string): boolean {
-    this.#flushBatch();
+    batch.flush();
     if (!this.#takes()) return false;
     this.#goodbye = Buffer.from(reason);
-    for (const outbox of this.#outboxes) outbox.event(eventKind.GOODBYE, this.#goodbye);
+    for (const outbox of this.recipients.current) outbox.event(eventKind.GOODBYE, this.#goodbye);
     return true;
   }
 
   busy(stallMs: number): boolean {
-    this.#flushBatch();
+    batch.flush();
     if (!this.#takes()) return false;
     const payload = Buffer.alloc(BUSY_BODY_BYTES);
     payload.writeUInt32LE(stallMs);
-    for (const outbox of this.#outboxes) outbox.event(eventKind.BUSY, payload);
+    for (const outbox of this.recipients.current) outbox.event(eventKind.BUSY, payload);
     return true;
   }
 
@@ -532,7 +442,7 @@ export class ConnectionInput implements OutboxOwner {
 
   /** `bytes[start, end)` is the body of a system message. */
   system(kind: number, bytes: Uint8Array, start: number, end: number): boolean {
-    this.#flushBatch();
+    batch.flush();
     if (!this.#takes()) return false;
     this.#isServing = true;
     const isTaken = this.#services?.system(kind, viewOf(bytes, start, end)) === true;
@@ -548,7 +458,7 @@ export class ConnectionInput implements OutboxOwner {
 
   /** What is left undecoded is dropped. */
   fail(reason: CloseReason, error: ReactorError): void {
-    this.#flushBatch();
+    batch.flush();
     this.#failed = true;
     this.#drop();
     this.#owner.onBadInput(reason, error);
@@ -587,15 +497,7 @@ export class ConnectionInput implements OutboxOwner {
   }
 
   #canDeliver(): boolean {
-    if (this.#outboxes.length === 0 || this.#halt !== undefined) return false;
-    // Services go on while the threads take nothing, until something for them has to wait.
-    const isServed = this.#services !== undefined;
-    for (const { isBlocked, hasInputWaiting, lane } of this.#outboxes) {
-      if (isServed ? hasInputWaiting || lane.isOvercrowded : isBlocked || lane.isCrowded) return false;
-    }
-    if (this.#answerBoxes.size === 0) return true;
-    for (const box of this.#answerBoxes.values()) if (box.isBlocked || box.lane.isCrowded) return false;
-    return true;
+    return this.#halt === undefined && this.recipients.canTake(this.#services !== undefined);
   }
 
   #deliver(kind: number, count: number, bytes: Uint8Array, start: number, end: number): boolean {
@@ -616,7 +518,7 @@ export class ConnectionInput implements OutboxOwner {
   ): void {
     this.#messages = (this.#messages + count) | 0;
     this.#noteMoved(part === undefined ? count : 0, end - start);
-    for (const outbox of this.#outboxes) outbox.input(kind, this.#messages, bytes, start, end, part, isStable);
+    for (const outbox of this.recipients.current) outbox.input(kind, this.#messages, bytes, start, end, part, isStable);
     if (count > 0) this.#owner.onMessages(count);
   }
 
@@ -694,7 +596,7 @@ export class ConnectionInput implements OutboxOwner {
     let at = start + STREAM_ABOVE_BYTES;
     // Of the codec's own it stays as it is; what was read is overwritten by the next read.
     const isStable = bytes.buffer !== this.#reading;
-    this.#flushBatch();
+    batch.flush();
     if (!this.#passFirst(end - start, bytes, start, at, kind, isStable)) return false;
     for (; at < end; at += STREAM_ABOVE_BYTES) {
       this.#putPart(bytes, at, Math.min(end, at + STREAM_ABOVE_BYTES), isStable);
@@ -702,42 +604,13 @@ export class ConnectionInput implements OutboxOwner {
     return true;
   }
 
-  /** What is in it was taken, so that it is delivered, if need be by having it wait. */
-  #flushBatch(): void {
-    const count = this.#batchCount;
-    if (count === 0) return;
-    this.#batchCount = 0;
-    const end = this.#batchBytes;
-    this.#batchBytes = 0;
-    this.#put(eventKind.MESSAGES, count, batch, 0, end);
+  onBatch(bytes: Buffer, end: number, count: number): void {
+    this.#put(eventKind.MESSAGES, count, bytes, 0, end);
   }
 
-  /** Undefined: the thread that has asked is gone. */
+  /** Undefined: nobody waits for the answer. */
   #answerBox(index: number): EventOutbox | undefined {
-    if (index === NO_LANE) return undefined;
-    const known = this.#answerBoxes.get(index);
-    if (known !== undefined) return known;
-    // In order with the messages, if it gets them.
-    const own = this.#outboxes.find(({ lane }) => lane.index === index);
-    if (own !== undefined) return own;
-    const lane = this.#owner.answerLane(index);
-    if (lane === undefined) return undefined;
-    const box = new EventOutbox(lane, this.#at, this, false, false);
-    if (this.#answerBoxes === NO_BOXES) this.#answerBoxes = new Map();
-    this.#answerBoxes.set(index, box);
-    this.#owner.onAnswerBox();
-    return box;
-  }
-
-  #closeAnswerBox(index: number): void {
-    this.#answerBoxes.get(index)?.close();
-    this.#answerBoxes.delete(index);
-  }
-
-  /** Of a thread that gets, or got, the connection's events. Returns what it has not done with. */
-  #closeBox(outbox: EventOutbox): RetainedInput[] {
-    outbox.lane.countConnection(-1);
-    return outbox.close();
+    return index === NO_LANE ? undefined : this.recipients.answerBox(index);
   }
 
   /** Nothing is decoded any more. */
@@ -776,11 +649,11 @@ export class ConnectionInput implements OutboxOwner {
     }
     for (const event of TAIL_EVENTS) {
       if (this.#input.length > 0 || this.#resumed || this.#isWaiting) break;
-      if (this.#outboxes.length === 0 || (this.#tail & event) === 0) continue;
+      if (this.recipients.isHeld || (this.#tail & event) === 0) continue;
       if (event === tailEvent.END) this.#owner.onInputEnded();
       this.#tail &= ~event;
       this.#told |= event;
-      for (const outbox of this.#outboxes) this.#tell(outbox, event);
+      for (const outbox of this.recipients.current) this.#tell(outbox, event);
     }
     this.#pumping = false;
     this.#updateBlocked();
@@ -813,7 +686,7 @@ export class ConnectionInput implements OutboxOwner {
     this.#reading = bytes.buffer;
     try {
       const decoded = codec.decode(bytes, 0, length);
-      this.#flushBatch();
+      batch.flush();
       if (this.#failed || this.#halt !== undefined) return length;
       if (!(decoded >= 0 && decoded <= length)) throw new Error(`decode() returned ${String(decoded)}`);
       if (decoded < length && !this.#isWaiting && this.#canDeliver()) {
@@ -836,10 +709,9 @@ export class ConnectionInput implements OutboxOwner {
     this.#owner.onBlocked(blocked);
   }
 
-  /** What the thread of an outbox has not finished is for who comes next. */
-  #takeBack(outbox: EventOutbox, died: boolean, overtaken: ReadonlySet<number> = NOTHING_OVERTAKEN): void {
-    const unfinished = this.#closeBox(outbox);
-    if (!this.#passesOn) return;
+  /** What a thread has not finished is for who comes next. */
+  #takeBack(unfinished: readonly RetainedInput[], died: boolean, overtaken = NOTHING_OVERTAKEN): void {
+    if (!this.recipients.passesOn) return;
     const { left, removed } = leftToDo(unfinished, { done: this.messagesDone(), overtaken, died });
     this.#unfinished = [...this.#unfinished, ...left];
     // Who comes next counts only what it gets.
@@ -861,10 +733,7 @@ export class ConnectionInput implements OutboxOwner {
 
   /** Nobody will hear of its end. */
   abandon(): void {
-    for (const outbox of [...this.#outboxes, ...this.#leaving]) this.#closeBox(outbox);
-    this.#outboxes = NONE;
-    this.#leaving = NONE;
-    for (const index of [...this.#answerBoxes.keys()]) this.#closeAnswerBox(index);
+    this.recipients.close();
     this.#unfinished = NONE;
     this.#drop();
   }
@@ -873,10 +742,4 @@ export class ConnectionInput implements OutboxOwner {
 /** @param memory is worth asking for only once */
 function viewOf(bytes: Uint8Array, start: number, end: number, memory: ArrayBufferLike = bytes.buffer): Buffer {
   return bufferView(memory, bytes.byteOffset + start, end - start);
-}
-
-/** Short messages are many, and a loop is cheaper than two subarrays. */
-function copyShort(source: Uint8Array, start: number, end: number, target: Uint8Array, offset: number): void {
-  if (end - start > SHORT_BYTES) target.set(source.subarray(start, end), offset);
-  else for (let i = start; i < end; i++) target[offset + i - start] = source[i] as number;
 }

@@ -311,7 +311,7 @@ export class EventLoop {
         connection.watch(lane);
         break;
       case commandKind.SETTLED:
-        connection.input.settled(lane);
+        connection.input.recipients.settled(lane);
         break;
       case commandKind.RELEASED:
         connection.released(lane, decodeOvertaken(copyOf(record)));

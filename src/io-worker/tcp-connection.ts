@@ -23,9 +23,11 @@ import type { EventLane } from './event-lane.js';
 import type { EventLoop } from './event-loop.js';
 import { Heartbeat, type HeartbeatOwner } from './heartbeat.js';
 import type { Origin } from './origin.js';
+import { pauseReason, ReadPauses } from './read-pauses.js';
+import { ReadRest } from './read-rest.js';
 import { type PaceOwner, SendPace } from './send-pace.js';
+import { ShutdownWatch } from './shutdown-watch.js';
 import type { SocketListener, SocketStream } from './socket-stream.js';
-import { Deadline } from './timing-wheel.js';
 import { isTlsError, tlsError } from './tls-error.js';
 
 const NOTHING: Buffer = Buffer.alloc(0);
@@ -35,37 +37,6 @@ const NO_LANES: Set<never> = new Set();
 
 /** Nobody on this side has cut it: what the peer has sent comes first. */
 const UNCUT_REASONS: ReadonlySet<CloseReason> = new Set(['peer-end', 'peer-reset', 'local-shutdown', 'tls-error']);
-
-/** When a thread that catches up is looked at again. */
-const MIN_SLOW_READ_MS = 1;
-const MAX_SLOW_READ_MS = 32;
-
-/**
- * One connection brings about so much into one turn, then it is the turn of the others. libuv would read up to 32 times in a row
- * from a socket that is faster than this thread.
- */
-const READ_BYTES_PER_TURN = 256 * 1024;
-
-/** Why a socket is not read. */
-const pauseReason = {
-  /** pause() */
-  BY_APP: 1,
-  /** What came is not taken: a ring is full, or no thread gets the connection's events at present. */
-  BLOCKED: 2,
-  /** Too many others of its lane are blocked. */
-  WITH_LANE: 4,
-  /** It has brought enough for now: into this turn, or of a long message into the ring. */
-  RESTING: 8,
-  /** The thread that gets the events makes no progress (`heartbeat.onStall`). */
-  STALLED: 16,
-  /** It has brought more than `maxReceiveBytesPerSecond`. */
-  THROTTLED: 32,
-  /** Services answer it more than it reads. */
-  OUTPUT: 64,
-} as const;
-
-/** Both are no reason to look into, and have counters or limits of their own. */
-const QUIET_PAUSES = pauseReason.RESTING | pauseReason.THROTTLED;
 
 /** How a connection came to be. */
 export interface Opening {
@@ -123,11 +94,8 @@ export class TcpConnection
   dirty: 'no' | 'now' | 'batched' = 'no';
   /** Bytes that were sent after the shutdown, by a thread that could not know of it yet. */
   #discarded = 0;
-  #pauses = 0;
-  /** Bytes read in the turn of that number. */
-  #readInTurn = 0;
-  #turn = 0;
-  #pausedBy: Set<EventLane> = NO_LANES;
+  readonly #pauses: ReadPauses;
+  readonly #rest: ReadRest;
   /** Threads that get no events and want to hear of the close. */
   #watchers: Set<EventLane> = NO_LANES;
 
@@ -139,9 +107,7 @@ export class TcpConnection
   #windDownReason: CloseReason | undefined;
   /** Why threads that have handled everything would shut it down. */
   #doneReason: CloseReason | undefined;
-  #shutdownDeadline: Deadline | undefined;
-  #slowRead: Deadline | undefined;
-  #slowReadMs = MIN_SLOW_READ_MS;
+  #shutdownWatch: ShutdownWatch | undefined;
   readonly #limits: ConnectionLimits | undefined;
   #heartbeat: Heartbeat | undefined;
   /** It has been told that its thread makes no progress. */
@@ -169,6 +135,8 @@ export class TcpConnection
     this.slot = at.slot;
     this.generation = at.generation;
     this.addresses = socket.addresses;
+    this.#pauses = new ReadPauses(loop, socket);
+    this.#rest = new ReadRest(loop);
     this.#output = new ConnectionOutput(socket, loop.chunkPool, this);
     this.#encoder = new ConnectionEncoder(this.#output, loop.chunkPool, this);
     this.#keeper = keeper;
@@ -206,7 +174,7 @@ export class TcpConnection
   }
 
   get isReading(): boolean {
-    return !this.#closed && this.#pauses === 0;
+    return this.#pauses.isReading;
   }
 
   get role(): 'server' | 'client' {
@@ -220,9 +188,7 @@ export class TcpConnection
 
   #start(): void {
     this.#socket.listener = this;
-    // Until there is a thread that gets its events.
-    this.#pauses = pauseReason.BLOCKED;
-    this.#socket.pause();
+    this.#pauses.start();
     this.origin.connections.add(this);
     this.#loop.board.count(boardCounter.OPEN);
     logOpened(this.#loop.log, this);
@@ -271,8 +237,9 @@ export class TcpConnection
   #place(): void {
     if (!this.origin.audience.place(this)) this.orphan();
     // Nobody will come to hear of its end.
-    else if (this.input.isHeld && this.#closed && this.origin.isEnded) this.orphan();
-    else if (this.input.isHeld && this.#windDownReason !== undefined) this.#windDownAlone(this.#windDownReason);
+    else if (this.input.recipients.isHeld && this.#closed && this.origin.isEnded) this.orphan();
+    else if (this.input.recipients.isHeld && this.#windDownReason !== undefined)
+      this.#windDownAlone(this.#windDownReason);
   }
 
   /** Nobody is there to finish anything, and nobody will be: what the peer sends up to its end is dropped. */
@@ -337,23 +304,22 @@ export class TcpConnection
     this.#finishing = true;
     this.#reason ??= this.#windDownReason ?? reason;
     this.#loop.table.setState(this.slot, this.generation, slotState.CLOSING);
-    // The connection ends with the peer's FIN, which a paused socket would never see. The app side bounds what comes before.
-    this.#pausedBy.clear();
-    this.#setPause(pauseReason.BY_APP, false);
-    this.#setPause(pauseReason.STALLED, false);
+    this.#pauses.end();
     this.#encoder.finish();
-    this.#watchShutdown();
+    const { shutdownTimeoutMs } = this.origin.settings;
+    const onStuck = (): void => this.#close(this.#reason ?? 'local-shutdown', this.#error);
+    this.#shutdownWatch = new ShutdownWatch(this.#loop.wheel, shutdownTimeoutMs, () => this.#progress(), onStuck);
   }
 
   /** A thread has handled all there was behind the peer's end, or since the server closes. All who get its events must have. */
   shutdownWhenDone(lane: EventLane, reason: CloseReason): void {
-    this.input.woundDown(lane);
+    this.input.recipients.woundDown(lane);
     this.#doneReason ??= reason;
     this.#checkWoundDown();
   }
 
   #checkWoundDown(): void {
-    if (this.#doneReason !== undefined && this.input.isWoundDown) this.shutdown(this.#doneReason);
+    if (this.#doneReason !== undefined && this.input.recipients.isWoundDown) this.shutdown(this.#doneReason);
   }
 
   destroy(reason: CloseReason, error?: Error): void {
@@ -363,18 +329,14 @@ export class TcpConnection
   }
 
   setPausedBy(lane: EventLane, paused: boolean): void {
-    if (paused) {
-      lane.involved.add(this);
-      if (this.#pausedBy === NO_LANES) this.#pausedBy = new Set();
-      this.#pausedBy.add(lane);
-    } else this.#pausedBy.delete(lane);
-    this.#setPause(pauseReason.BY_APP, this.#pausedBy.size > 0);
+    if (paused) lane.involved.add(this);
+    this.#pauses.setBy(lane, paused);
   }
 
   /** Some lane has become crowded, or is no longer. */
   updateLanePause(): void {
     const isCrowded = this.input.isOnCrowdedLane;
-    this.#setPause(pauseReason.WITH_LANE, isCrowded);
+    this.#pauses.set(pauseReason.WITH_LANE, isCrowded);
     if (!isCrowded) this.input.eased();
   }
 
@@ -387,8 +349,8 @@ export class TcpConnection
     if (!this.#closed) {
       lane.involved.add(this);
       this.#addWatcher(lane);
-    } else if (this.input.isLeavingFrom(lane)) this.#addWatcher(lane);
-    else if (!this.input.isOn(lane)) this.#tellOfClose(lane);
+    } else if (this.input.recipients.isLeavingFrom(lane)) this.#addWatcher(lane);
+    else if (!this.input.recipients.has(lane)) this.#tellOfClose(lane);
   }
 
   #addWatcher(lane: EventLane): void {
@@ -422,7 +384,7 @@ export class TcpConnection
   #placeIfHeld(): void {
     if (this.#isOver) return;
     // A thread that is still at work may have unfinished messages.
-    if (this.input.isHeld && !this.input.isLeaving) this.#place();
+    if (this.input.recipients.isHeld && !this.input.recipients.isLeaving) this.#place();
     this.updateLanePause();
   }
 
@@ -449,7 +411,7 @@ export class TcpConnection
   windDown(reason: CloseReason): Promise<void> {
     if (this.#closed) {
       // Held for a thread to hear of its end: none will come.
-      if (this.input.isHeld && !this.input.isLeaving) this.orphan();
+      if (this.input.recipients.isHeld && !this.input.recipients.isLeaving) this.orphan();
       return Promise.resolve();
     }
     const closed = new Promise<void>((resolve) => {
@@ -460,7 +422,7 @@ export class TcpConnection
       this.#windDownReason = reason;
       this.#sayGoodbye(reason);
       this.input.windDown();
-      if (this.input.isHeld && !this.input.isLeaving) this.#windDownAlone(reason);
+      if (this.input.recipients.isHeld && !this.input.recipients.isLeaving) this.#windDownAlone(reason);
     }
     return closed;
   }
@@ -500,39 +462,18 @@ export class TcpConnection
     // An answer is likely. Heartbeats are none of a thread's business: they need no turn.
     if (this.input.moved !== moved) this.#loop.wake();
     if (!this.#closed) this.#limits?.received(length);
-    if (this.#closed || !this.#hasReadEnough(length)) return;
-    this.#setPause(pauseReason.RESTING, true);
+    const isEnough = this.#rest.note(length) || this.input.isAheadOfItself;
+    if (this.#closed || !isEnough) return;
+    this.#pauses.set(pauseReason.RESTING, true);
     this.#loop.rest(this);
   }
 
-  #hasReadEnough(length: number): boolean {
-    const { turn } = this.#loop;
-    this.#readInTurn = turn === this.#turn ? this.#readInTurn + length : length;
-    this.#turn = turn;
-    return this.#readInTurn >= READ_BYTES_PER_TURN || this.input.isAheadOfItself;
-  }
-
-  /**
-   * The event loop's, in each turn until it returns true. False: the thread has to catch up, so that the short messages of others do
-   * not wait behind a ring full of this one. The ring's own wake-up is for those who cannot go on at all; if there is no turn for
-   * another reason, it is looked at again after a while.
-   */
+  /** The event loop's, in each turn until it returns true. */
   endRest(): boolean {
     if (this.#closed) return true;
-    if (this.input.isAheadOfItself) {
-      this.#slowRead ??= new Deadline(() => this.#lookAgain());
-      if (!this.#slowRead.isSet) this.#loop.wheel.set(this.#slowRead, this.#slowReadMs);
-      return false;
-    }
-    this.#clear(this.#slowRead);
-    this.#slowReadMs = MIN_SLOW_READ_MS;
-    this.#setPause(pauseReason.RESTING, false);
+    if (!this.#rest.isOver(this.input.isAheadOfItself)) return false;
+    this.#pauses.set(pauseReason.RESTING, false);
     return true;
-  }
-
-  #lookAgain(): void {
-    this.#slowReadMs = Math.min(2 * this.#slowReadMs, MAX_SLOW_READ_MS);
-    this.#loop.wake();
   }
 
   onWritten(): void {
@@ -576,7 +517,7 @@ export class TcpConnection
   }
 
   onBlocked(blocked: boolean): void {
-    this.#setPause(pauseReason.BLOCKED, blocked);
+    this.#pauses.set(pauseReason.BLOCKED, blocked);
   }
 
   hasAsked(lane: number): boolean {
@@ -662,7 +603,7 @@ export class TcpConnection
     }
     this.#encoder.sendCopy(message, kind, bytes, framed);
     if (before + bytes <= settings.highWaterMark) return true;
-    this.#setPause(pauseReason.OUTPUT, true);
+    this.#pauses.set(pauseReason.OUTPUT, true);
     return false;
   }
 
@@ -727,7 +668,7 @@ export class TcpConnection
         if (this.#heartbeat !== undefined) this.#heartbeat.isSilenced = true;
         break;
       case 'pause':
-        this.#setPause(pauseReason.STALLED, true);
+        this.#pauses.set(pauseReason.STALLED, true);
         this.input.sayBusy(stallMs);
         break;
       case 'report':
@@ -744,7 +685,7 @@ export class TcpConnection
     if (!this.#isStalled) return;
     this.#isStalled = false;
     if (this.#heartbeat !== undefined) this.#heartbeat.isSilenced = false;
-    this.#setPause(pauseReason.STALLED, false);
+    this.#pauses.set(pauseReason.STALLED, false);
     if (!this.#closed && (action === 'report' || action === 'pause')) this.input.sayBusy(0);
   }
 
@@ -759,7 +700,7 @@ export class TcpConnection
   }
 
   onThrottled(throttled: boolean): void {
-    this.#setPause(pauseReason.THROTTLED, throttled);
+    this.#pauses.set(pauseReason.THROTTLED, throttled);
   }
 
   onOverLimit(reason: CloseReason, error: ReactorError): void {
@@ -791,7 +732,7 @@ export class TcpConnection
     const { table } = this.#loop;
     // First the subtraction, then the look for waiters: ConnectionTable.awaitDrain does the opposite.
     if (table.uncharge(this.slot, bytes) > table.lowWater(this.slot)) return;
-    if ((this.#pauses & pauseReason.OUTPUT) !== 0) this.#setPause(pauseReason.OUTPUT, false);
+    if (this.#pauses.has(pauseReason.OUTPUT)) this.#pauses.set(pauseReason.OUTPUT, false);
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) {
       lane.notices.send(eventKind.DRAIN, this.slot, this.generation, NOTHING);
     }
@@ -811,51 +752,19 @@ export class TcpConnection
     lane.notices.send(eventKind.CLOSE, this.slot, this.generation, this.#closePayload);
   }
 
-  #setPause(reason: number, paused: boolean): void {
-    const before = this.#pauses;
-    const now = paused ? before | reason : before & ~reason;
-    this.#pauses = now;
-    if (this.#closed) return;
-    // A rest is everyday life of who sends much.
-    if ((before & ~QUIET_PAUSES) === 0 && (now & ~QUIET_PAUSES) !== 0) {
-      this.#loop.board.count(boardCounter.READ_PAUSES);
-    }
-    if ((before === 0) === (now === 0)) return;
-    if (now === 0) this.#socket.resume();
-    else this.#socket.pause();
-  }
-
   #progress(): number {
     const { written } = this.#output;
     // What is dropped is no progress: a peer that goes on sending must not keep it open.
     return this.input.isDropped ? written : written + this.#loop.table.counts(this.slot).bytesReceived;
   }
 
-  /** Closes a connection that is shutting down when nothing has moved for a whole timeout. */
-  #watchShutdown(): void {
-    const { shutdownTimeoutMs } = this.origin.settings;
-    const { wheel } = this.#loop;
-    let before = this.#progress();
-    const deadline = new Deadline(() => {
-      const now = this.#progress();
-      if (now === before) this.#close(this.#reason ?? 'local-shutdown', this.#error);
-      else wheel.set(deadline, shutdownTimeoutMs);
-      before = now;
-    });
-    this.#shutdownDeadline = deadline;
-    wheel.set(deadline, shutdownTimeoutMs);
-  }
-
-  #clear(deadline: Deadline | undefined): void {
-    if (deadline !== undefined) this.#loop.wheel.clear(deadline);
-  }
-
   #close(reason: CloseReason, error: Error | undefined): void {
     if (this.#closed || this.input.halt(() => this.#close(reason, error))) return;
     this.#closed = true;
     this.#loop.groups.drop(this);
-    this.#clear(this.#shutdownDeadline);
-    this.#clear(this.#slowRead);
+    this.#pauses.close();
+    this.#rest.stop();
+    this.#shutdownWatch?.stop();
     this.#limits?.stop();
     this.#stopHeartbeat();
     const { table } = this.#loop;
@@ -882,9 +791,9 @@ export class TcpConnection
     for (const lane of this.#loop.lanesOf(table.takeDrainWaiters(this.slot))) this.#addWatcher(lane);
     for (const lane of this.#watchers) {
       // One that gets the events hears of it behind them; one that is leaving, when it has left.
-      if (this.input.isLeavingFrom(lane)) continue;
+      if (this.input.recipients.isLeavingFrom(lane)) continue;
       this.#watchers.delete(lane);
-      if (!this.input.isOn(lane)) this.#tellOfClose(lane);
+      if (!this.input.recipients.has(lane)) this.#tellOfClose(lane);
     }
     this.services?.closed(reason);
     this.input.closed(this.#closePayload, UNCUT_REASONS.has(reason));

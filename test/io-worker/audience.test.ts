@@ -25,9 +25,11 @@ class Connection {
       get isDropped(): boolean {
         return self.isDropped;
       },
-      isOn: (lane: Lane) => self.on.includes(lane),
-      get isHeld(): boolean {
-        return self.on.length === 0;
+      recipients: {
+        has: (lane: Lane) => self.on.includes(lane),
+        get isHeld(): boolean {
+          return self.on.length === 0;
+        },
       },
     };
   })();

@@ -126,10 +126,10 @@ describe('ConnectionInput', () => {
     const input = make();
     input.attach(first.asLane);
     input.leave(first.asLane);
-    expect([input.isHeld, input.isLeaving]).to.deep.equal([true, true]);
+    expect([input.recipients.isHeld, input.recipients.isLeaving]).to.deep.equal([true, true]);
     receive(input, 'a');
     expect(input.released(first.asLane)).to.equal(true);
-    expect([input.isHeld, input.isLeaving]).to.deep.equal([true, false]);
+    expect([input.recipients.isHeld, input.recipients.isLeaving]).to.deep.equal([true, false]);
     input.attach(second.asLane);
     expect(first.events).to.deep.equal(['OPEN new', 'LEAVE']);
     expect(second.events).to.deep.equal(['OPEN again', 'CHUNK a']);
@@ -236,17 +236,17 @@ describe('ConnectionInput', () => {
       false,
       false,
     ]);
-    expect(input.isOn(first.asLane)).to.equal(true);
+    expect(input.recipients.has(first.asLane)).to.equal(true);
   });
 
   it('says that all have wound down when the last has', () => {
     const input = make(false);
     input.attach(first.asLane);
     input.attach(second.asLane);
-    input.woundDown(first.asLane);
-    expect(input.isWoundDown).to.equal(false);
-    input.woundDown(second.asLane);
-    expect(input.isWoundDown).to.equal(true);
+    input.recipients.woundDown(first.asLane);
+    expect(input.recipients.isWoundDown).to.equal(false);
+    input.recipients.woundDown(second.asLane);
+    expect(input.recipients.isWoundDown).to.equal(true);
   });
 
   it('drops what is behind input that breaks the rules', () => {
