@@ -31,6 +31,8 @@ export class AppLoop {
   readonly #beforePoll: () => void;
   /** What is to be done in the next turn of the event loop, or in front of the next poll. */
   #deferred: (() => void)[] = [];
+  /** What is to be done in a microtask, or in front of the next look of a thread that polls: that has none. */
+  readonly #soon = new Set<() => boolean>();
 
   /** @param beforePoll called before each wait of `pollSync`: a thread that polls hears of nothing else */
   constructor(sleepWord: SleepWord, beforePoll: () => void) {
@@ -77,7 +79,7 @@ export class AppLoop {
     this.#beforePoll();
     try {
       for (;;) {
-        const events = this.#run();
+        const events = this.#runSoon() + this.#run();
         const left = deadline - monotonicMs();
         if (events > 0 || left <= 0) return events;
         this.#sleepWord.announcePark();
@@ -95,6 +97,31 @@ export class AppLoop {
   defer(run: () => void): void {
     if (this.#deferred.length === 0) setImmediate(() => this.#runDeferred());
     this.#deferred.push(run);
+  }
+
+  /**
+   * Does something when the present handler has finished, and whoever is adding listeners.
+   * @param run true: it has handed out events
+   */
+  soon(run: () => boolean): void {
+    this.#soon.add(run);
+    queueMicrotask(() => {
+      if (this.#soon.delete(run)) run();
+    });
+  }
+
+  /** Returns how many have handed out events. */
+  #runSoon(): number {
+    let busy = 0;
+    this.#running = true;
+    for (const run of this.#soon) {
+      this.#soon.delete(run);
+      surfaceErrors(() => {
+        if (run()) busy++;
+      });
+    }
+    this.#running = false;
+    return busy;
   }
 
   #runDeferred(): void {

@@ -48,13 +48,21 @@ export function check<T>(call: string, options: unknown, checks: Checks<T>, pref
       const message = `${call}: there is no option '${prefix}${name}'; there are ${allowed}`;
       throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
     }
-    if (value === undefined) continue;
-    const allowed = checks[name as keyof T](value, `${prefix}${name}`, call);
-    if (allowed !== undefined) {
-      const message = `${call}: option '${prefix}${name}' must be ${allowed}, got ${show(value)}`;
-      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
-    }
+    checkValue(call, name as keyof T & string, value, checks, prefix);
   }
+  // Inherited ones count as well: defaults that somebody has made a prototype of, getters of a class.
+  for (const name of Object.keys(checks) as (keyof T & string)[]) {
+    const isChecked = Object.prototype.propertyIsEnumerable.call(options, name);
+    if (!isChecked) checkValue(call, name, (options as T)[name], checks, prefix);
+  }
+}
+
+function checkValue<T>(call: string, name: keyof T & string, value: unknown, checks: Checks<T>, prefix: string): void {
+  if (value === undefined) return;
+  const allowed = checks[name](value, `${prefix}${name}`, call);
+  if (allowed === undefined) return;
+  const message = `${call}: option '${prefix}${name}' must be ${allowed}, got ${show(value)}`;
+  throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
 }
 
 /** An AbortSignal, a Map and the like are objects, and would pass for options that say nothing. */

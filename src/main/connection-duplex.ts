@@ -142,6 +142,12 @@ export class ConnectionDuplex extends Duplex {
   /** @internal Another thread gets the rest. */
   receiveLeave(): void {
     this.#left = true;
+    // It is being destroyed, and waits for an end that another thread will hear of.
+    const onClosed = this.#onClosed;
+    if (onClosed !== undefined) {
+      onClosed();
+      return;
+    }
     const message = 'The connection has been handed over to another thread';
     this.destroy(new ReactorError('ERR_REACTOR_CONNECTION_CLOSED', message));
   }

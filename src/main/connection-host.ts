@@ -40,6 +40,8 @@ export interface ConnectionContext {
   readonly table: ConnectionTable;
   readonly commands: CommandWriter;
   readonly activity: Activity;
+  /** See AppLoop. */
+  soon(run: () => boolean): void;
   readonly requests: Requests;
   /** Has a connection whose events this thread does not get told of DRAIN, FLUSHED and CLOSE. */
   watch(connection: TcpConnection): void;

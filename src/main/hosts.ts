@@ -2,6 +2,7 @@ import type { CloseReason } from '../shared/close-reason.js';
 import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
+import { show } from './checks.js';
 import { type CloseReport, closeReport, NOTHING_CLOSED, sumReports } from './close-report.js';
 import { withDeadline } from './deadline.js';
 import type { IoLink } from './io-link.js';
@@ -23,6 +24,7 @@ import type { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
 import { type ServerBackend, TcpServer } from './tcp-server.js';
 import { tlsClientSettings, tlsServerSettings } from './tls-options.js';
+import { WeakHandles } from './weak-handles.js';
 
 /** What the hosts need of their reactor. */
 export interface HostsOwner {
@@ -42,6 +44,8 @@ export class Hosts {
   readonly #owner: HostsOwner;
   readonly #listening: Listening;
   readonly #hosts = new Map<number, TcpHost>();
+  /** Servers of other threads, of whose connections this one gets no events. */
+  readonly #others = new WeakHandles<number, TcpServer>();
   /** On which io worker each attempt to connect is. */
   readonly #attempts = new Map<number, number>();
   /** Whose turn it is to make an outgoing connection. */
@@ -106,13 +110,13 @@ export class Hosts {
 
   /** The server of that id, which may be another thread's. Throws ERR_REACTOR_INVALID_ARGUMENT. */
   server(id: number): TcpServer {
-    const known = this.#hosts.get(id);
+    const known = this.#hosts.get(id) ?? this.#others.get(id);
     if (known instanceof TcpServer) return known;
     if (known !== undefined || !this.#owner.registry.hasNumber(id)) {
-      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${String(id)}`);
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${show(id)}`);
     }
     const server = new TcpServer(id, this.#serverBackend());
-    this.#hosts.set(id, server);
+    this.#others.set(id, server);
     return server;
   }
 
@@ -209,7 +213,7 @@ export class Hosts {
 
   /** There are no io workers any more: the servers are closed. */
   endServers(): void {
-    for (const server of this.#servers) surfaceErrors(() => server.ended());
+    for (const server of [...this.#servers, ...this.#others.values()]) surfaceErrors(() => server.ended());
   }
 
   // ----
@@ -243,10 +247,15 @@ export class Hosts {
 
   async #subscribe(server: TcpServer): Promise<ServerDescription> {
     this.#owner.checkOpen('subscribe()');
+    const isNew = !this.#hosts.has(server.id);
+    // Before it is answered: its first connections may be announced earlier than the answer.
+    this.#hosts.set(server.id, server);
+    this.#others.delete(server.id);
     try {
       return await this.#listening.subscribe(server);
     } catch (error) {
-      if (isMissingServer(error)) this.#hosts.delete(server.id);
+      if (isNew || isMissingServer(error)) this.#hosts.delete(server.id);
+      if (isNew && !isMissingServer(error)) this.#others.set(server.id, server);
       throw error;
     }
   }

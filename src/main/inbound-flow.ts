@@ -24,6 +24,8 @@ export interface FlowOwner {
    * @param atWork an iteration has not finished with the last message, and may still want to answer it
    */
   emitBehindMessages(atWork: boolean): boolean;
+  /** Calls it when the present handler has finished. @param flow returns true if it has handed out anything */
+  soon(flow: () => boolean): void;
   /** The socket is not to be read, or again. */
   onReading(stopped: boolean): void;
   /** An iteration has taken a message. */
@@ -104,7 +106,7 @@ export class InboundFlow {
   resume(): void {
     this.#paused = false;
     this.#discards = true;
-    this.#flowSoon();
+    this.flowSoon();
     this.#wakeIterators();
   }
 
@@ -116,7 +118,7 @@ export class InboundFlow {
 
   /** A listener has been added. */
   listenerAdded(): void {
-    if (!this.#queue.isEmpty || !this.#requests.isEmpty) this.#flowSoon();
+    if (!this.#queue.isEmpty || !this.#requests.isEmpty) this.flowSoon();
   }
 
   /** 'close' is going out: listeners that come later get no message any more, iterations still get those that wait. */
@@ -196,12 +198,14 @@ export class InboundFlow {
       return;
     }
     // Whether anybody listens shows when it has gone out: to ask first would cost as much again.
-    const isNext = this.#queue.isEmpty && this.#iterators.size === 0 && this.#canTake();
+    const isNext = this.#queue.isEmpty && this.#requests.isEmpty && this.#iterators.size === 0 && this.#canTake();
     if (isNext && this.#owner.emitMessage(message, this.#discards)) return;
     this.#queue.push(isBorrowed ? Buffer.from(message) : message, this.#arrived);
     this.#hasKept = true;
     this.#updateReading();
     this.#wakeIterators();
+    // Requests in front of it wait only for a microtask, or for what will have it looked at again.
+    if (!this.#requests.isEmpty) this.flowSoon();
   }
 
   /** Takes a request, which need not be kept (`isDirectForRequests`) or may be. */
@@ -219,7 +223,7 @@ export class InboundFlow {
     this.#hasKept = true;
     this.#updateReading();
     // It may be in front of it what nobody listens for.
-    this.#flowSoon();
+    this.flowSoon();
   }
 
   /** Requests can be taken straight: they need not be copied. */
@@ -228,26 +232,31 @@ export class InboundFlow {
     return this.#queue.isEmpty || this.#iterators.size > 0;
   }
 
-  /** Hands out what waits, as far as the application takes it. */
-  flow(): void {
+  /** Hands out what waits, as far as the application takes it. Returns whether there was anything. */
+  flow(): boolean {
     // A handler that resumes or listens gets here again: the outer call goes on.
-    if (this.#flowing || !(this.#started || this.#cut || this.#left)) return;
+    if (this.#flowing || !(this.#started || this.#cut || this.#left)) return false;
     this.#flowing = true;
     let threw = true;
+    let isBusy = false;
     try {
-      while (this.#handOutFirst());
+      while (this.#handOutFirst()) isBusy = true;
       this.#updateReading();
       const atWork = this.#idleIterators < this.#iterators.size;
-      if (this.#isThrough() && this.#owner.emitBehindMessages(atWork)) this.#wakeIterators();
+      if (this.#isThrough() && this.#owner.emitBehindMessages(atWork)) {
+        isBusy = true;
+        this.#wakeIterators();
+      }
       threw = false;
     } finally {
       this.#flowing = false;
       // What is behind the message whose handler threw goes out without it.
       if (threw) {
         this.#wakeIterators();
-        this.#flowSoon();
+        this.flowSoon();
       }
     }
+    return isBusy;
   }
 
   /** False: there is nothing that anybody takes at present. */
@@ -286,7 +295,7 @@ export class InboundFlow {
         const message = this.#paused ? undefined : this.#queue.shift();
         if (message !== undefined) {
           this.#updateReading();
-          if (!this.#requests.isEmpty) this.#flowSoon();
+          if (!this.#requests.isEmpty) this.flowSoon();
           this.#owner.onTaken();
           const inHand = { isDone: false };
           this.#inHand.push(inHand);
@@ -311,7 +320,7 @@ export class InboundFlow {
       }
     } finally {
       this.#iterators.delete(iterator);
-      this.#flowSoon();
+      this.flowSoon();
     }
   }
 
@@ -321,7 +330,7 @@ export class InboundFlow {
     const done = this.#inHand.splice(0, first === -1 ? this.#inHand.length : first);
     if (done.length === 0) return;
     this.#messagesDone(done.length);
-    if (!this.#requests.isEmpty) this.#flowSoon();
+    if (!this.#requests.isEmpty) this.flowSoon();
   }
 
   #takesMessages(): boolean {
@@ -348,8 +357,8 @@ export class InboundFlow {
   }
 
   /** Lets the present handler, or whoever is adding a listener, finish first. */
-  #flowSoon(): void {
-    queueMicrotask(() => this.flow());
+  flowSoon(): void {
+    this.#owner.soon(() => this.flow());
   }
 
   #wakeIterators(): void {

@@ -39,6 +39,7 @@ import { Requests } from './requests.js';
 import { surfaceErrors } from './surface.js';
 import { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
+import { WeakHandles } from './weak-handles.js';
 
 type Methods = {
   [K in keyof IoWorkerControl]: (...args: Parameters<IoWorkerControl[K]>) => ReturnType<IoWorkerControl[K]>;
@@ -49,8 +50,6 @@ export type ControlValue<K extends keyof IoWorkerControl> = IoWorkerControl[K] e
 ) => ControlResult<infer T>
   ? T
   : never;
-
-const MIN_STALE_HANDLES = 1024;
 
 /** What a link needs of its reactor. */
 export interface LinkOwner {
@@ -97,9 +96,7 @@ export class IoLink implements LaneListener {
   /** Which object has asked for FLUSHED, and which others want to ask when it has come: one at a time for each connection. */
   readonly #flushes = new Map<ConnectionId, { asked: Set<TcpConnection>; next: Set<TcpConnection> }>();
   /** Others that somebody may still have in hand: one object for each. */
-  readonly #handles = new Map<ConnectionId, WeakRef<TcpConnection>>();
-  /** When there are more, those that nobody has in hand any more are dropped. */
-  #staleLimit = MIN_STALE_HANDLES;
+  readonly #handles = new WeakHandles<ConnectionId, TcpConnection>();
   #lost = false;
 
   private constructor(
@@ -133,6 +130,7 @@ export class IoLink implements LaneListener {
       table,
       commands,
       activity: owner.loop.activity,
+      soon: (run) => owner.loop.soon(run),
       requests: new Requests(),
       watch: (connection) => this.#watch(connection),
       flush: (connection) => this.#flush(connection),
@@ -226,7 +224,9 @@ export class IoLink implements LaneListener {
   endAll(reason: CloseReason, isDead: boolean): void {
     const { table } = this.context;
     if (isDead) table.closeAll();
-    const connections = [...this.#connections.values(), ...[...this.#watched.values()].flatMap((each) => [...each])];
+    const watched = [...this.#watched.values()].flatMap((each) => [...each]);
+    // Also those that nobody waits for: what is sent on them from now on would go nowhere.
+    const connections = [...this.#connections.values(), ...watched, ...this.#handles.values()];
     this.#connections.clear();
     this.#unreferenced.clear();
     this.#watched.clear();
@@ -253,18 +253,12 @@ export class IoLink implements LaneListener {
     const received = this.connectionAt(slot, generation);
     if (received !== undefined) return received;
     const id = connectionId(this.worker, slot, generation);
-    const known = this.#handles.get(id)?.deref();
+    const known = this.#handles.get(id);
     if (known !== undefined) return known;
     const connection = new TcpConnection(this.context, slot, generation);
     if (connection.state === 'closed') return connection;
-    if (this.#handles.size > this.#staleLimit) this.#dropStaleHandles();
-    this.#handles.set(id, new WeakRef(connection));
+    this.#handles.set(id, connection);
     return connection;
-  }
-
-  #dropStaleHandles(): void {
-    for (const [id, handle] of this.#handles) if (handle.deref() === undefined) this.#handles.delete(id);
-    this.#staleLimit = Math.max(MIN_STALE_HANDLES, 2 * this.#handles.size);
   }
 
   onOpen(slot: number, generation: number, event: OpenEvent): void {
@@ -376,7 +370,7 @@ export class IoLink implements LaneListener {
   #release(connection: TcpConnection): void {
     const { slot, generation } = connection;
     this.context.commands.released(slot, generation, connection.overtaken);
-    this.#handles.set(connection.id, new WeakRef(connection));
+    this.#handles.set(connection.id, connection);
     this.#unreferenced.delete(connection);
     if (this.#connections.get(slot) !== connection) return;
     this.#connections.delete(slot);

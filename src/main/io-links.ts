@@ -53,6 +53,8 @@ export class IoLinks implements LinkOwner {
   readonly #joins: (Promise<IoLink> | undefined)[] = [];
   /** What keeps the thread alive while it asks for a lane again. */
   readonly #holds = new Set<NodeJS.Timeout>();
+  /** End the present wait of each of them. */
+  readonly #wakes = new Set<() => void>();
   readonly #lostThreadIds = new Map<number, number>();
   #pinging = false;
   #spawnerIsGone = false;
@@ -145,6 +147,8 @@ export class IoLinks implements LinkOwner {
     this.#stopped = true;
     this.#endError ??= error;
     for (const link of this.#links) link.leave();
+    // At once: with the reactor goes what keeps the thread alive for them.
+    for (const wake of this.#wakes) wake();
   }
 
   // ---- what the links tell ----
@@ -254,12 +258,21 @@ export class IoLinks implements LinkOwner {
   /** Waits a moment, and makes sure that somebody is there who will start the io worker again. */
   async #look(): Promise<void> {
     this.#pingSpawner();
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref());
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.#wakes.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, LOOK_MS).unref();
+      this.#wakes.add(wake);
+    });
     this.#checkNotOver();
   }
 
   #checkNotOver(): void {
-    if (this.#stopped || this.#registry.isEnded || this.#spawnerIsGone) throw this.#endError ?? overError();
+    if (this.#stopped || this.#registry.isEnded || this.#spawnerIsGone)
+      throw this.#spawnerIsGone ? overError() : this.goneError();
   }
 
   /** Only the thread that has spawned the reactor can start an io worker again; with it, all is over. */

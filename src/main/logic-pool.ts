@@ -171,6 +171,10 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
           wasReady = true;
           onReady();
         });
+        // It has been told to stop, or its server was closed, which it may have heard of before this thread.
+        if (!wasReady) onReady();
+        wasReady = true;
+        break;
       } catch (error) {
         if (!wasReady) {
           onFailed(error);
@@ -187,7 +191,6 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
       }
     }
     this.#logics = this.#logics.filter((each) => each !== logic);
-    // The server was closed, and its threads have heard of it before this one.
     if (this.#logics.length === 0 && wasReady) void this.close();
   }
 

@@ -7,6 +7,7 @@ import { type LogLevel, logLevels, logThreshold } from '../shared/log-protocol.j
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
+import { show } from './checks.js';
 import { type CloseReport, closeReport, NOTHING_CLOSED } from './close-report.js';
 import { OVERDUE, orOverdue, withDeadline } from './deadline.js';
 import { publishStall } from './diagnostics.js';
@@ -279,7 +280,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
     const link = Number.isSafeInteger(id) && id > 0 ? this.#links.all[workerOf(id)] : undefined;
     const [slot, generation] = link === undefined ? [0, 0] : [slotOf(id), generationOf(id)];
     if (link === undefined || slot >= link.context.table.slots || generation < 1 || generation > MAX_GENERATION) {
-      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `${call} takes the id of a connection, got ${String(id)}`);
+      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `${call} takes the id of a connection, got ${show(id)}`);
     }
     return link;
   }
@@ -339,7 +340,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
     if (threshold === undefined || this.#registry.logThreshold === logThreshold.NO_LOG) {
       const message =
         threshold === undefined
-          ? `setLogLevel() takes one of ${logLevels.join(', ')}, silent, got ${String(level)}`
+          ? `setLogLevel() takes one of ${logLevels.join(', ')}, silent, got ${show(level)}`
           : 'setLogLevel(): the reactor was spawned without a log';
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
     }

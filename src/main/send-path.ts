@@ -82,7 +82,7 @@ export class SendPath {
 
   #send(call: string, data: Uint8Array | string, header: MessageHeader, most: number): SendOutcome {
     const length = messageLength(call, data);
-    const { table, commands, lane } = this.#context;
+    const { table, commands } = this.#context;
     const slot = this.#slot;
     const bytes = header.bytes + length;
     // This thread's own is in it; what the others do at this moment may count or not.
@@ -95,10 +95,14 @@ export class SendPath {
     // Whether it is open shows when it is charged.
     const charged = commands.send(slot, this.#generation, this.#credit, data, length, header);
     if (charged === NOT_OPEN) return sendOutcome.NOT_OPEN;
-    if (charged + bytes <= this.#highWater) return sendOutcome.SENT;
+    return charged + bytes <= this.#highWater ? sendOutcome.SENT : this.#sentAboveHighWater();
+  }
+
+  #sentAboveHighWater(): SendOutcome {
+    const { table, lane } = this.#context;
     this.#drainWanted = true;
     this.#owner.onWait();
-    if (!table.awaitDrain(slot, lane)) setImmediate(() => this.#lookAgain());
+    if (!table.awaitDrain(this.#slot, lane)) setImmediate(() => this.#lookAgain());
     return sendOutcome.SENT_ABOVE_HIGH_WATER;
   }
 
@@ -120,7 +124,7 @@ export class SendPath {
       return sendOutcome.OVERFLOW;
     }
     // Nothing, without a header.
-    return before <= this.#highWater ? sendOutcome.SENT : sendOutcome.SENT_ABOVE_HIGH_WATER;
+    return before <= this.#highWater ? sendOutcome.SENT : this.#sentAboveHighWater();
   }
 
   /** The io worker was faster than this thread; but this thread may have sent more since. */

@@ -22,9 +22,10 @@ const service: Check = (value, path, call) => {
 
 export const services: Check = (value, path, call) => {
   if (!Array.isArray(value) || value.length > MAX_SERVICES) return `an array of up to ${MAX_SERVICES} services`;
-  const names = value.map((_, index) => `${index}`);
-  const checks = Object.fromEntries(names.map((name) => [name, service]));
-  check(call, Object.fromEntries(value.map((each, index) => [index, each ?? null])), checks, `${path}.`);
+  // Not with map(), which passes over holes.
+  const entries = Array.from(value, (each, index) => [`${index}`, each ?? null] as const);
+  const checks = Object.fromEntries(entries.map(([name]) => [name, service]));
+  check(call, Object.fromEntries(entries), checks, `${path}.`);
   return undefined;
 };
 

@@ -11,3 +11,15 @@ export function surfaceErrors(run: () => void): void {
     });
   }
 }
+
+/** Calls both, the second one also when the first has thrown. If both do, no error is lost: the first one is thrown, the other surfaces. */
+export function callBoth(first: () => void, second: () => void): void {
+  let threw = true;
+  try {
+    first();
+    threw = false;
+  } finally {
+    if (threw) surfaceErrors(second);
+    else second();
+  }
+}

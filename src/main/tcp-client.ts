@@ -1,7 +1,7 @@
 import type { CloseReason } from '../shared/close-reason.js';
-import type { ConnectRequest } from '../shared/control-protocol.js';
+import type { ConnectionSettings, ConnectRequest } from '../shared/control-protocol.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
-import type { ReconnectNews, Target } from '../shared/reconnect-settings.js';
+import type { ReconnectNews, ReconnectSettings, Target } from '../shared/reconnect-settings.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo } from './connection-events.js';
@@ -61,7 +61,8 @@ interface Attempt {
 /** Makes connections of one kind, and hears of all of them. Made by `reactor.client()`. */
 export class TcpClient extends TcpHost {
   readonly #backend: ClientBackend;
-  readonly #options: ClientOptions;
+  readonly #connection: ConnectionSettings;
+  readonly #reconnect: ReconnectSettings | undefined;
   readonly #tls: TlsClientSettings | undefined;
   readonly #attempts = new Map<number, Attempt>();
   readonly #kept = new Map<number, Kept>();
@@ -71,7 +72,9 @@ export class TcpClient extends TcpHost {
   /** @internal */
   constructor(id: number, options: ClientOptions, tls: TlsClientSettings | undefined, backend: ClientBackend) {
     super(id);
-    this.#options = options;
+    // Its own: the options are the caller's, who may change them.
+    this.#connection = structuredClone(connectionSettings(options));
+    this.#reconnect = reconnectSettings(options.reconnect);
     this.#tls = tls;
     this.#backend = backend;
   }
@@ -101,9 +104,9 @@ export class TcpClient extends TcpHost {
       attempt,
       targets: (options.addresses ?? [options]).map(targetOf),
       timeoutMs,
-      reconnect: reconnectSettings(this.#options.reconnect),
+      reconnect: this.#reconnect,
       isAgain: false,
-      connection: connectionSettings(this.#options),
+      connection: this.#connection,
       tls: this.#tls,
     };
     if (request.reconnect !== undefined) {

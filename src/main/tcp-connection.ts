@@ -18,7 +18,7 @@ import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
 import { DEFAULT_REQUEST_TIMEOUT_MS, type DuplexOptions, type RequestOptions, type WaitOptions } from './options.js';
 import { makeReply, type Reply } from './reply.js';
 import { SendPath, type SendPathOwner, sendOutcome } from './send-path.js';
-import { surfaceErrors } from './surface.js';
+import { callBoth, surfaceErrors } from './surface.js';
 import { throwIfAborted } from './waiters.js';
 
 const FRESH: MessageInfo = Object.freeze({ redelivered: false });
@@ -365,7 +365,7 @@ export class TcpConnection
     );
     this.#duplex = duplex;
     if (this.#closeEvent !== undefined) this.#endDuplex(duplex, this.#closeEvent);
-    queueMicrotask(() => this.#flow.flow());
+    this.#flow.flowSoon();
     return duplex;
   }
 
@@ -390,7 +390,7 @@ export class TcpConnection
     this.#destroyed = true;
     this.#sending.stop();
     this.#flow.cut();
-    queueMicrotask(() => this.#flow.flow());
+    this.#flow.flowSoon();
     if (!isOver) this.#context.commands.destroy(this.slot, this.generation, 'local-destroy');
   }
 
@@ -444,20 +444,18 @@ export class TcpConnection
   /** @internal */
   receiveBusy(stallMs: number): void {
     if (!this.#hasStarted) return;
-    try {
-      this.#host?.onBusy(this, stallMs);
-    } finally {
-      this.emit('busy', stallMs);
-    }
+    callBoth(
+      () => this.#host?.onBusy(this, stallMs),
+      () => this.emit('busy', stallMs),
+    );
   }
 
   #emitGoodbye(): void {
     const reason = this.#goodbye ?? '';
-    try {
-      this.#host?.onGoodbye(this, reason);
-    } finally {
-      this.emit('goodbye', reason);
-    }
+    callBoth(
+      () => this.#host?.onGoodbye(this, reason),
+      () => this.emit('goodbye', reason),
+    );
   }
 
   /** @internal */
@@ -544,11 +542,16 @@ export class TcpConnection
       return true;
     }
     let isHeard = false;
+    let threw = true;
     try {
       isHeard = this.#host?.onMessage(this, message, info) === true;
+      threw = false;
     } finally {
       // Also when a handler of the host's has thrown.
-      if (this.#isListenedTo && this.emit('message', message, info)) isHeard = true;
+      if (this.#isListenedTo) {
+        if (threw) surfaceErrors(() => this.emit('message', message, info));
+        else if (this.emit('message', message, info)) isHeard = true;
+      }
     }
     return isHeard;
   }
@@ -653,15 +656,19 @@ export class TcpConnection
     if (this.#receives) publishClose(this.#context.reactor, this, reason, detail);
     try {
       this.#duplex?.receiveClose(reason, detail, ORDERLY.has(reason));
-      this.#host?.onClose(this, reason, detail);
+      callBoth(
+        () => this.#host?.onClose(this, reason, detail),
+        () => this.emit('close', reason, detail),
+      );
     } finally {
-      try {
-        this.emit('close', reason, detail);
-      } finally {
-        if (this.#receives) this.#context.commands.closeDone(this.slot, this.generation);
-      }
+      if (this.#receives) this.#context.commands.closeDone(this.slot, this.generation);
     }
     return true;
+  }
+
+  /** @internal */
+  soon(flow: () => boolean): void {
+    this.#context.soon(flow);
   }
 
   /** @internal */
@@ -700,16 +707,18 @@ export class TcpConnection
 
   /** @internal */
   onDrain(): void {
-    try {
-      this.emit('drain');
-    } finally {
-      this.#host?.onDrain(this);
-    }
+    callBoth(
+      () => this.emit('drain'),
+      () => this.#host?.onDrain(this),
+    );
   }
 
   /** A thread that does not get the events is told of some of them all the same. */
   #watch(): void {
-    if (this.#receives || this.#watching || this.#closeEvent !== undefined || this.state === 'closed') return;
+    if (this.#receives || this.#watching || this.#closeEvent !== undefined) return;
+    // Not as this thread sees it: after destroy() there is still the close to be heard of.
+    const state = this.#context.table.state(this.slot, this.generation);
+    if (state === slotState.CLOSED || state === slotState.FREE) return;
     this.#watching = true;
     this.#context.watch(this);
   }

@@ -48,6 +48,7 @@ export class TcpServer extends TcpHost {
   /** @internal Among those that stand by: the lower one is first. */
   seniority = 0;
   /** The last time that this thread left. */
+  #joining: Promise<void> | undefined;
   #leaving: Promise<void> | undefined;
   #closing: Promise<CloseReport> | undefined;
   #isClosed = false;
@@ -84,6 +85,13 @@ export class TcpServer extends TcpHost {
    */
   async subscribe(): Promise<void> {
     if (this.#subscribed) return;
+    this.#joining ??= this.#join().finally(() => {
+      this.#joining = undefined;
+    });
+    return this.#joining;
+  }
+
+  async #join(): Promise<void> {
     this.seniority ||= this.#backend.nextNumber();
     this.#early ??= [];
     this.listening(await this.#backend.subscribe(this), true);
@@ -98,6 +106,8 @@ export class TcpServer extends TcpHost {
    * Rejects with ERR_REACTOR_CLOSED, ERR_REACTOR_IO_WORKER_CRASH. Thread: any.
    */
   async unsubscribe(): Promise<void> {
+    // Whether it has joined is its caller's business.
+    if (this.#joining !== undefined) await this.#joining.catch(() => undefined);
     if (this.#subscribed) {
       this.#subscribed = false;
       this.seniority = 0;
@@ -111,7 +121,8 @@ export class TcpServer extends TcpHost {
    * more than its overflow limit would wait is closed or skipped, as its `overflow` says; the others are not held up.
    *
    * Returns false, and sends nothing, if more than 16 MiB of broadcasts wait in this thread already.
-   * Throws ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_MESSAGE_TOO_LARGE. Thread: any.
+   * Throws ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_INVALID_ARGUMENT, and ERR_REACTOR_MESSAGE_TOO_LARGE where the thread has listened or
+   * subscribed and the codec is 'frame'. Otherwise a message that a connection cannot carry counts in its `droppedMessages`. Thread: any.
    */
   broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): boolean {
     checkBroadcast(options);

@@ -52,6 +52,28 @@ for (const { name, options } of readModes) {
         .with.property('code', 'ERR_REACTOR_UNSUPPORTED');
     });
 
+    it('closes also when another thread gets a connection whose stream has ended here, or is being destroyed', async () => {
+      for (const how of ['ended', 'destroyed'] as const) {
+        const server = await stage.listen({ codec: 'raw' });
+        const [connection, peer] = await Promise.all([nextConnection(server), stage.connectRaw(server.address.port)]);
+        const stream = connection.toDuplex();
+        const log = ending(stream);
+        stream.resume();
+        if (how === 'destroyed') stream.destroy();
+        else peer.end();
+        // In the handler of 'finish': nothing of the end of the connection has come by then.
+        const left = new Promise((resolve) => {
+          if (how === 'destroyed') resolve(server.unsubscribe());
+          else stream.once('finish', () => resolve(server.unsubscribe()));
+        });
+        await left;
+        await until(() => stream.closed);
+        expect(log.entries.at(-1)).to.equal('close');
+        expect(log.entries).not.to.include('error ERR_REACTOR_CONNECTION_CLOSED');
+        await server.close({ drainMs: 0 });
+      }
+    });
+
     it('throws ERR_REACTOR_INVALID_OPTION for what is no option', async () => {
       const { connection } = await raw();
       for (const wrong of [{ allowHalfOpen: 1 }, { halfOpen: true }, null, 7]) {

@@ -103,11 +103,31 @@ describe('the io worker crashes', () => {
     await failed;
   });
 
+  it('and a listen() that a handler of the end makes rejects with ERR_REACTOR_IO_WORKER_CRASH', async () => {
+    const { reactor, ioWorker } = await spawn();
+    const server = await reactor.listen({ host: HOST, port: 0 });
+    const connection = await reactor.connect({ host: HOST, port: server.address.port });
+    const failed = crashed(reactor);
+    const listened = new Promise<ReactorError>((resolve) => {
+      connection.on('close', () =>
+        resolve(rejection(reactor.listen({ host: HOST, port: 0 })) as Promise<ReactorError>),
+      );
+    });
+    await ioWorker.terminate();
+    expect((await listened).code).to.equal('ERR_REACTOR_IO_WORKER_CRASH');
+    await failed;
+  });
+
   it('and a pending flush() rejects, a pending ready() resolves with false', async () => {
     const { reactor, ioWorker } = await spawn();
     const server = await reactor.listen({ host: HOST, port: 0 });
     const [connection] = await Promise.all([nextConnection(server), own.connectRaw(server.address.port)]);
+    const other = await reactor.connect({ host: HOST, port: server.address.port });
     for (let i = 0; i < 12; i++) connection.send(Buffer.alloc(1024 * 1024));
+    // The first of them may have left at once, and 'drain' be on its way.
+    const heard = next(server, 'message');
+    other.send('behind it');
+    await heard;
     const flush = new Watched(connection.flush());
     const ready = new Watched(connection.ready());
     const end = closed(connection);
@@ -255,6 +275,12 @@ describe('the io worker crashes', () => {
         'over',
       ]);
     });
+
+    for (const way of ['close', 'destroy']) {
+      it(`${way}() has a listen() that waits for the new io worker reject, with nothing else to keep the process alive`, async () => {
+        expect(await run(`listen-${way}`)).to.deep.equal(['ERR_REACTOR_CLOSED', 'over']);
+      });
+    }
 
     it("an 'error' without a listener surfaces as an uncaughtException, and calls go on working", async () => {
       expect(await run('no-listener')).to.deep.equal([

@@ -727,6 +727,15 @@ describe('a handler that throws', () => {
     expect(lines.slice(batch.length)).to.have.members(['peer sees the end', 'close peer-end', 'over']);
   });
 
+  it('hides no error of another handler of the same event', async () => {
+    expect((await run('both')).filter((line) => line.startsWith('uncaught'))).to.have.members([
+      'uncaught message of the server',
+      'uncaught message of the connection',
+      'uncaught end of the server',
+      'uncaught end of the connection',
+    ]);
+  });
+
   it('does the same when the messages have waited in a paused connection', async () => {
     const lines = await run('paused-message');
     expect(lines.slice(0, batch.length)).to.deep.equal(batch);

@@ -578,6 +578,12 @@ describe('The forms of option codec', () => {
 });
 
 describe('The forms of option services', () => {
+  it('are not a hole in the array', () => {
+    const services = Array.from({ length: 1 }) as never[];
+    delete services[0];
+    expect(refusal(() => checkListen({ port: 1, services }))).to.include("option 'services.0'");
+  });
+
   const listen = (...services: unknown[]): void => checkListen({ port: 8080, services } as ListenOptions);
 
   it('are a URL, as a URL or as text, or an object with one', () => {
@@ -744,6 +750,22 @@ describe('Refusals of options', () => {
   it('name the call that was given to checkWait()', () => {
     const options = { signal: 1 } as unknown as { signal: AbortSignal };
     expect(refusal(() => checkWait('ready()', options))).to.match(/^ready\(\): option 'signal'/);
+  });
+
+  it('come also for options that are inherited, hidden, or from a getter', () => {
+    class Defaults {
+      get highWaterMark(): unknown {
+        return 'abc';
+      }
+    }
+    const hidden = Object.defineProperty({ port: 1 }, 'codec', { value: 'nope', enumerable: false });
+    for (const options of [Object.create({ port: 1, highWaterMark: 'abc' }), new Defaults()]) {
+      expect(refusal(() => checkListen(options as ListenOptions))).to.include("option 'highWaterMark'");
+    }
+    expect(refusal(() => checkListen(hidden as ListenOptions))).to.include("option 'codec'");
+    const limits = Object.create({ maxFrameBytes: -1 }) as object;
+    expect(refusal(() => checkListen({ port: 1, limits }))).to.include("option 'limits.maxFrameBytes'");
+    checkListen(Object.create({ port: 1, highWaterMark: 1000 }) as ListenOptions);
   });
 
   it('change nothing in the options', () => {

@@ -79,6 +79,14 @@ describe('an attached thread', () => {
     expect(await thread.log('close').reaches(1)).to.deep.equal([{ id, reason: 'local-destroy' }]);
   });
 
+  it("hears 'close' of what it has destroyed also if it listens only then", async () => {
+    const { connection } = await stage.accepted();
+    const thread = await AppThread.attached(own, stage.reactor.handle);
+    await thread.do('destroyAndWatch', connection.id);
+    const [{ reason } = { reason: '' }] = await thread.log('close').reaches(1);
+    expect(reason).to.equal('local-destroy');
+  });
+
   it("hears 'close' of several watched connections, each its own", async () => {
     const server = await stage.listen();
     const thread = await AppThread.attached(own, stage.reactor.handle);

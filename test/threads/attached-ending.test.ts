@@ -134,6 +134,21 @@ describe('an attached thread ends', () => {
       peer.socket.destroy();
     });
 
+    it('and a connection that it has only by its id is closed for it, so that nothing is sent into the void', async () => {
+      const { connection, peer } = await stage.accepted();
+      const thread = await AppThread.attached(own, stage.reactor.handle);
+      expect(await thread.do('state', connection.id)).to.equal('open');
+      await thread.do('closeReactor');
+      expect(await thread.do('state', connection.id)).to.equal('closed');
+      expect(await thread.do('send', connection.id, 'too late')).to.equal(false);
+      expect(await thread.do('ready', connection.id)).to.equal(false);
+      expect((await rejection(thread.do('flush', connection.id))).code).to.equal('ERR_REACTOR_CONNECTION_CLOSED');
+      expect(connection.state).to.equal('open');
+      peer.read();
+      connection.send('on time');
+      expect(await peer.texts.reaches(1)).to.deep.equal(['on time']);
+    });
+
     it('and can attach again', async () => {
       const { connection, peer } = await stage.accepted();
       const thread = await AppThread.attached(own, stage.reactor.handle);

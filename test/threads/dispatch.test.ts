@@ -121,6 +121,17 @@ describe("dispatch: 'balance'", () => {
     expect(shares([first, second])).to.deep.equal([3, 3]);
   });
 
+  it('is left by a thread that unsubscribes before it has heard that it has subscribed', async () => {
+    const server = await stage.listen({ dispatch: 'balance' });
+    await server.unsubscribe();
+    const joining = Promise.all([server.subscribe(), server.subscribe()]);
+    await server.unsubscribe();
+    await joining;
+    expect(server.isSubscribed).to.equal(false);
+    await server.subscribe();
+    expect(server.isSubscribed).to.equal(true);
+  });
+
   it('spreads the connections of a thread that leaves, or dies, over the others', async () => {
     for (const way of ['unsubscribe', 'die'] as const) {
       const server = await stage.listen({ dispatch: 'balance' });

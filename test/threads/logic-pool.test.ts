@@ -1,4 +1,4 @@
-import type { Worker } from 'node:worker_threads';
+import { BroadcastChannel, type Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import {
   LogicPool,
@@ -130,6 +130,33 @@ describe('LogicPool', () => {
     await until(() => pool.threads === 0);
     await until(() => stage.reactor.stats().threads.length === before - 2);
     await pool.close();
+  });
+
+  it('is not started again when its threads hear of the end of the server before this one does', async () => {
+    const restarts = new Log<string>();
+    const ENDING = inline(`
+      import { BroadcastChannel } from 'node:worker_threads';
+      const told = new BroadcastChannel('logic-pool.test');
+      told.unref();
+      export default { start: () => told.postMessage('start'), stop: () => told.postMessage('stop') };
+    `);
+    const channel = new BroadcastChannel('logic-pool.test');
+    own.defer(() => channel.close());
+    channel.onmessage = ({ data }: { data: unknown }) => restarts.add(String(data));
+    const { server, pool } = await start({ filename: ENDING });
+    await restarts.reaches(2);
+    const fails = new Log<Error>();
+    pool.on('error', (error) => fails.add(error));
+    const before = stage.reactor.stats().threads.length;
+    const closed = server.close();
+    // This thread takes no events until the others have left.
+    const left = Date.now() + 10_000;
+    while (stage.reactor.stats().threads.length > before - 2 && Date.now() < left);
+    await closed;
+    await until(() => pool.threads === 0);
+    await pool.close();
+    expect(restarts.entries).to.deep.equal(['start', 'start', 'stop', 'stop']);
+    expect(fails.entries).to.deep.equal([]);
   });
 
   it('and its process survive the end of a reactor whose io worker is not started again', async () => {

@@ -34,6 +34,25 @@ describe('pollSync()', () => {
     expect(stage.reactor.pollSync(60_000)).to.equal(1);
   });
 
+  it('hands out what has waited in a connection for a listener, or was paused, without a turn of the event loop', async () => {
+    const { connection, peer } = await stage.accepted();
+    const { reactor } = stage;
+    const texts: string[] = [];
+    connection.once('message', (data) => texts.push(String(data)));
+    peer.send('1').send('2').send('3').send('4');
+    await stage.settle();
+    expect(texts).to.deep.equal(['1']);
+    connection.once('message', (data) => texts.push(String(data)));
+    expect(reactor.pollSync(0)).to.equal(1);
+    expect(texts).to.deep.equal(['1', '2']);
+    connection.pause();
+    connection.on('message', (data) => texts.push(String(data)));
+    expect(reactor.pollSync(0)).to.equal(0);
+    connection.resume();
+    expect(reactor.pollSync(0)).to.equal(1);
+    expect(texts).to.deep.equal(['1', '2', '3', '4']);
+  });
+
   it('returns 0 when nothing has come by its timeout, and at once without one', async () => {
     const thread = await AppThread.attached(own, stage.reactor.handle);
     const waited = await thread.do('pollOnce', 30);

@@ -23,6 +23,14 @@ describe('server()', () => {
     expect(await peer.send('hello').texts.reaches(1)).to.deep.equal(['hello']);
   });
 
+  it('does not keep servers that nobody has in hand', async () => {
+    const { id } = await stage.listen({ dispatch: 'balance' });
+    const thread = await AppThread.attached(own, stage.reactor.handle);
+    expect(await thread.do('isServerKept', id)).to.equal(false);
+    await thread.do('subscribe', id);
+    expect(await thread.do('isServerKept', id)).to.equal(true);
+  });
+
   it("throws it for the id of a client, too, be it another thread's", async () => {
     const client = stage.client();
     const thread = await AppThread.attached(own, stage.reactor.handle);
