@@ -164,7 +164,13 @@ export class SendPath {
     return ready;
   }
 
-  /** DRAIN has come, or was not needed. */
+  /** DRAIN has come. */
+  drainAnswered(): void {
+    // It was on its way when this thread has sent more, and asked again: the answer to that is what counts.
+    if (!this.#context.table.asksForDrain(this.#slot, this.#context.lane)) this.drained();
+  }
+
+  /** No more than half of the high-water mark is buffered, or was a moment ago. */
   drained(): void {
     this.#drainWaiters.resolveAll(true);
     if (!this.#drainWanted || this.#stopped) return;

@@ -477,7 +477,7 @@ export class TcpConnection
 
   /** @internal */
   receiveDrain(): void {
-    this.#sending.drained();
+    this.#sending.drainAnswered();
   }
 
   /** @internal */

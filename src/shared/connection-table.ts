@@ -362,6 +362,11 @@ export class ConnectionTable {
     return (this.memory.and(word, ~bit) & bit) === 0;
   }
 
+  /** The lane has asked for 'drain', and the io worker has still to answer that. */
+  asksForDrain(slot: number, lane: number): boolean {
+    return (this.memory.load(slot * SLOT_WORDS + slotWord.DRAIN_WAITERS) & (1 << lane)) !== 0;
+  }
+
   /** All counts of the connection that has the slot. */
   counts(slot: number): ConnectionCounts {
     const double = (column: number): number => this.#doubles[slot * SLOT_DOUBLES + column] as number;

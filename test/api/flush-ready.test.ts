@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { TcpConnection } from '../../src/index.js';
-import { closed, Log, next, rejection, texts, until, Watched } from '../fixtures/events.js';
+import { closed, Log, next, rejection, texts, until, untilWithoutYielding, Watched } from '../fixtures/events.js';
 import type { RawPeer } from '../fixtures/raw-peer.js';
 import { collectWarnings, readModes, scene } from '../fixtures/scene.js';
 
@@ -264,6 +264,29 @@ describe('ready()', () => {
     await until(() => received === 300 * 64 * 1024);
     expect(most).to.be.at.most(256 * 1024 + 64 * 1024 + 6);
     expect(near.bufferedAmount).to.equal(0);
+  });
+
+  it("is not mistaken about a 'drain' that was on its way when more was sent", async () => {
+    const highWaterMark = 64 * 1024;
+    const { connection, peer } = await stage.accepted({ codec: 'raw', highWaterMark });
+    const other = (await stage.accepted()).connection;
+    const drained: number[] = [];
+    connection.on('drain', () => drained.push(connection.bufferedAmount));
+    // The kernel takes it at once.
+    expect(connection.send(Buffer.alloc(highWaterMark + 1))).to.equal(false);
+    untilWithoutYielding(() => connection.bufferedAmount === 0);
+    // Behind the answer to that.
+    other.send('next');
+    untilWithoutYielding(() => other.bufferedAmount === 0);
+    expect(connection.send(Buffer.alloc(MUCH * MIB))).to.equal(false);
+    const ready = new Watched(connection.ready());
+    await stage.settle();
+    expect(ready.state).to.equal('pending');
+    peer.count();
+    expect(await ready.promise).to.equal(true);
+    await until(() => drained.length > 0);
+    expect(drained).to.have.length(1);
+    expect(drained[0]).to.be.at.most(highWaterMark / 2);
   });
 
   it('resolves with false when the connection closes, and afterwards', async () => {
