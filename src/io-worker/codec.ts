@@ -69,6 +69,9 @@ export interface ConnectionCodec {
   /** A whole frame has come that is no message. Built-in codecs only. */
   readonly hasReceivedFrame?: boolean;
 
+  /** Nothing comes any more behind what has been read. Built-in codecs only. */
+  peerEnded?(): void;
+
   /** The connection is closed: timers and the like end here. */
   close?(): void;
 }

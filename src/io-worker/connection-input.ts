@@ -305,6 +305,7 @@ export class ConnectionInput implements OutboxOwner, BatchOwner {
   }
 
   ended(): void {
+    this.#codec?.peerEnded?.();
     this.#raise(tailEvent.END);
   }
 

@@ -10,8 +10,8 @@ const FIRST_FRAME_SPREAD = 0.25;
 
 /** The connection that has the limits. */
 export interface LimitedConnection {
-  /** While it is false, what the peer has sent waits on this side: that nothing comes means nothing then. */
-  readonly isReading: boolean;
+  /** What the peer has sent waits on this side, for this side's reasons: that nothing comes means nothing then. */
+  readonly isDeaf: boolean;
   /** Grows with everything of the application's that passes, in either direction; not with heartbeats and the like. */
   readonly movement: number;
   /** A whole frame has come, of whatever kind. */
@@ -42,7 +42,7 @@ export class ConnectionLimits {
     this.#settings = settings;
     this.#wheel = wheel;
     const { firstFrameTimeoutMs, idleTimeoutMs, maxReceiveBytesPerSecond } = settings;
-    const isDeaf = (): boolean => !connection.isReading;
+    const isDeaf = (): boolean => connection.isDeaf;
     if (firstFrameTimeoutMs !== undefined) {
       // An attacker opens thousands at once: they are not closed at once.
       const spread = 1 + FIRST_FRAME_SPREAD * Math.random();

@@ -182,12 +182,12 @@ export class ConnectionOutput {
 
   /** Before the socket is destroyed: of a write that is under way, the kernel may have a part. */
   settle(): void {
-    if (this.#writing === undefined) return;
+    const chunks = this.#writing;
+    if (chunks === undefined) return;
     const pending = Math.min(this.#writingBytes, this.#socket.pendingBytes ?? this.#writingBytes);
     const taken = this.#writingBytes - pending;
-    const own = Math.min(taken, this.#writingOwn);
     this.#writing = undefined;
-    this.#noteTaken(taken, own);
+    this.#noteTaken(taken, ownWithin(chunks, taken));
   }
 
   /** Drops what has not been written. The chunks of a write that is under way are not reused: libuv may still read them. */
@@ -216,4 +216,16 @@ export class ConnectionOutput {
       this.#owner.onFlushed(first.lane);
     }
   }
+}
+
+/** How many of the first `bytes` are this side's own. */
+function ownWithin(chunks: readonly Chunk[], bytes: number): number {
+  let own = 0;
+  let left = bytes;
+  for (const chunk of chunks) {
+    const length = Math.min(left, chunk.end - chunk.start);
+    if (chunk.own === true) own += length;
+    left -= length;
+  }
+  return own;
 }

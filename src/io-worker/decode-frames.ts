@@ -65,9 +65,15 @@ class FramesDecoder {
         this.#partial.shorten(before);
         return at;
       }
+      this.#length = undefined;
+      if (length < before) {
+        // It took a look beyond its end to tell: what is behind it has come before.
+        this.#partial.shorten(before);
+        this.#partial.cutFront(length);
+        continue;
+      }
       at += length - before;
       this.#partial.clear();
-      this.#length = undefined;
     }
     const view = asBuffer(bytes);
     while (at < end && !this.#failed) {

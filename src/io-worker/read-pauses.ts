@@ -53,6 +53,11 @@ export class ReadPauses {
     return !this.#isOver && this.#reasons === 0;
   }
 
+  /** This side does not read, for reasons of its own: the peer's silence means nothing. */
+  get isDeaf(): boolean {
+    return (this.#reasons & ~pauseReason.OUTPUT) !== 0;
+  }
+
   has(reason: PauseReason): boolean {
     return (this.#reasons & reason) !== 0;
   }

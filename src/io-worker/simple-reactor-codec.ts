@@ -104,6 +104,11 @@ class SimpleReactorConnection implements ConnectionCodec {
     return this.#encode(payloadType.DATA, message, output);
   }
 
+  /** Nor heartbeats. */
+  peerEnded(): void {
+    this.#silence?.stop();
+  }
+
   close(): void {
     if (this.#heartbeat !== undefined) this.#wheel.clear(this.#heartbeat);
     this.#silence?.stop();

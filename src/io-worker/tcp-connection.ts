@@ -104,6 +104,8 @@ export class TcpConnection
   /** Why it will close, as far as that is decided. */
   #reason: CloseReason | undefined;
   #error: Error | undefined;
+  /** The application has ended it, whatever else may be the reason of its close. */
+  #ownEnd: CloseReason | undefined;
   #windDownReason: CloseReason | undefined;
   /** Why threads that have handled everything would shut it down. */
   #doneReason: CloseReason | undefined;
@@ -175,6 +177,10 @@ export class TcpConnection
 
   get isReading(): boolean {
     return this.#pauses.isReading;
+  }
+
+  get isDeaf(): boolean {
+    return this.#pauses.isDeaf;
   }
 
   get role(): 'server' | 'client' {
@@ -296,6 +302,7 @@ export class TcpConnection
 
   /** FIN behind what was sent; the connection closes when both sides are done, or when nothing moves any more. */
   shutdown(reason: CloseReason): void {
+    if (reason === 'local-shutdown') this.#ownEnd = reason;
     if (this.#finishing || this.#closed) return;
     if (reason !== 'peer-end') this.#sayGoodbye(reason);
     this.#limits?.ending();
@@ -323,6 +330,7 @@ export class TcpConnection
   }
 
   destroy(reason: CloseReason, error?: Error): void {
+    if (reason === 'local-destroy') this.#ownEnd = reason;
     // As from a net.Socket: what was sent in front of it goes as far as the kernel takes it at once.
     if (reason === 'local-destroy' && !this.#closed) while (this.#output.flush());
     this.#close(reason, error);
@@ -781,8 +789,8 @@ export class TcpConnection
     board.count(boardCounter.CLOSED);
     board.count(boardCounter.OPEN, -1);
     const counts = table.counts(this.slot);
-    // A peer may answer the end of this side with a reset: that it was wanted is what counts.
-    const intent = this.#finishing && this.#reason !== undefined ? this.#reason : reason;
+    // A peer may answer the end of this side with a reset, or its own end be known before: that it was wanted is what counts.
+    const intent = this.#ownEnd ?? (this.#finishing && this.#reason !== undefined ? this.#reason : reason);
     const reconnecting = this.#keeper?.comesBack(intent) === true;
     this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, counts }, error);
     const openMs = monotonicMs() - this.#openedAt;

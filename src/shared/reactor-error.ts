@@ -61,23 +61,32 @@ export class ReactorError extends Error {
 
 /** Causes may go in circles. */
 const MAX_CAUSES = 8;
+/** Characters. What an error says must fit a record of the ring, whoever has made it and of what. */
+const MAX_MESSAGE = 4096;
+const MAX_CAUSE = 1024;
+const MAX_FIELD = 256;
 
 export function toErrorData(error: unknown, depth = 0): ErrorData {
-  if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
+  const most = depth === 0 ? MAX_MESSAGE : MAX_CAUSE;
+  if (!(error instanceof Error)) return { name: 'Error', message: cut(String(error), most) };
   const { name, code, syscall, errno, address, port, cause } = error as NodeJS.ErrnoException & {
     address?: string;
     port?: number;
   };
   return {
-    name,
-    message: messageOf(error),
-    ...(typeof code === 'string' && { code }),
-    ...(syscall !== undefined && { syscall }),
+    name: cut(String(name), MAX_FIELD),
+    message: cut(messageOf(error), most),
+    ...(typeof code === 'string' && { code: cut(code, MAX_FIELD) }),
+    ...(syscall !== undefined && { syscall: cut(String(syscall), MAX_FIELD) }),
     ...(errno !== undefined && { errno }),
-    ...(address !== undefined && { address }),
+    ...(address !== undefined && { address: cut(String(address), MAX_FIELD) }),
     ...(port !== undefined && { port }),
     ...(cause !== undefined && depth < MAX_CAUSES && { cause: toErrorData(cause, depth + 1) }),
   };
+}
+
+function cut(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most - 3)}...`;
 }
 
 /** Of several addresses that were tried, each has an error of its own, and the one around them has no message. */

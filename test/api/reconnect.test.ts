@@ -9,7 +9,7 @@ import type {
   TcpConnection,
   TcpServer,
 } from '../../src/index.js';
-import { closed, Log, next, until } from '../fixtures/events.js';
+import { closed, Log, next, nextConnection, until, untilWithoutYielding } from '../fixtures/events.js';
 import { HOST, props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 
@@ -136,6 +136,33 @@ describe('reconnect', () => {
       const ended = closed(connection);
       connection[end]();
       expect((await ended).detail.reconnecting).to.equal(undefined);
+      await stage.settle();
+      expect(told.reconnecting.entries).to.deep.equal([]);
+    }
+  });
+
+  it("does not come back from this side's own end either where the peer's has been there before", async () => {
+    const other = await stage.pair({ both: { codec: 'raw' } });
+    for (const way of ['shutdown', 'destroy'] as const) {
+      const server = await stage.listen({ codec: 'raw' });
+      const client = stage.client({ codec: 'raw', reconnect: quick });
+      const told = watch(client);
+      const [far, near] = await Promise.all([
+        nextConnection(server),
+        client.connect({ host: HOST, port: server.address.port }),
+      ]);
+      const gone = closed(near);
+      near.on('message', () => near[way]());
+      far.send('bye');
+      far.shutdown();
+      // Its end is with the io worker, and this thread has not taken it: what goes another way behind it has come.
+      untilWithoutYielding(() => near.bytesReceived === 3);
+      const before = other.far.bytesReceived;
+      other.near.send('x');
+      untilWithoutYielding(() => other.far.bytesReceived > before);
+      const { reason, detail } = await gone;
+      expect(reason).to.equal(way === 'shutdown' ? 'peer-end' : 'local-destroy');
+      expect(detail.reconnecting).to.equal(undefined);
       await stage.settle();
       expect(told.reconnecting.entries).to.deep.equal([]);
     }

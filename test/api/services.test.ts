@@ -87,6 +87,14 @@ describe('a service', () => {
     expect(await heard.reaches(1)).to.deep.equal(['app 2']);
   });
 
+  it('does not keep a peer for ever that asks and does not read the answers', async () => {
+    const services = [inline(`{ name: 'echo', onMessage: (connection, data) => (connection.send(data), true) }`)];
+    const { connection, peer } = await stage.accepted({ services, limits: { idleTimeoutMs: 200 } });
+    const ended = closed(connection);
+    for (let i = 0; i < 20 * 32; i++) peer.write(frame(Buffer.alloc(32 * KIB)));
+    expect((await ended).reason).to.equal('idle-timeout');
+  });
+
   for (const { name, options } of readModes) {
     it(`echoes messages of every length (${name})`, async () => {
       const reactor = await stage.spawn(options);

@@ -46,6 +46,42 @@ describe('decodeFrames()', () => {
     expectEverySplit(codec(), bytes, expected);
   });
 
+  it('does so where frameLength looks beyond the end of a frame, byte by byte as well', () => {
+    /** A line goes on in the next one if that begins with two dots. */
+    const folded: Codec = {
+      maxMessageBytes: 1000,
+      open: (channel) => ({
+        ...decodeFrames(channel, {
+          maxBytes: 1000,
+          frameLength: (bytes) => {
+            for (let at = bytes.indexOf(10); at !== -1; at = bytes.indexOf(10, at + 1)) {
+              if (bytes.length < at + 3) return undefined;
+              if (bytes.toString('latin1', at + 1, at + 3) !== '..') return at + 1;
+            }
+            return undefined;
+          },
+        }),
+        encode: () => undefined,
+      }),
+    };
+    const expected = ['ab\n', 'cd\n..more\n', 'ef\n', '\n', 'gh\n'].map((text) => message(Buffer.from(text)));
+    const bytes = Buffer.from('ab\ncd\n..more\nef\n\ngh\n  ');
+    expectFindings(findingsOf(folded, [bytes]), expected);
+    for (let first = 1; first < bytes.length; first++) {
+      for (let second = first; second < bytes.length; second++) {
+        const pieces = [bytes.subarray(0, first), bytes.subarray(first, second), bytes.subarray(second)];
+        expectFindings(findingsOf(folded, pieces), expected);
+      }
+    }
+    expectFindings(
+      findingsOf(
+        folded,
+        [...bytes].map((byte) => Buffer.of(byte)),
+      ),
+      expected,
+    );
+  });
+
   it('refuses a frame that is too long as soon as its length is known, or when too much has come without one', () => {
     const announced = findingsOf(codec(100), [Buffer.from('99:')]);
     expect(announced.findings).to.have.lengthOf(1);

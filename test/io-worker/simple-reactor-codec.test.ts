@@ -504,6 +504,18 @@ sys.stdout.buffer.write(b''.join(out))`;
       });
     }
 
+    it('are not missed by a client whose peer has ended its side', async () => {
+      const channel = new RecordingChannel(() => true, 'client');
+      let failed = false;
+      channel.onFail = () => {
+        failed = true;
+      };
+      codec({ heartbeatMs: 5 }).open(channel).peerEnded?.();
+      // Another one, made later, has given up.
+      await silence(10);
+      expect(failed).to.equal(false);
+    });
+
     it('are left out while too much of them waits', async () => {
       const channel = new RecordingChannel();
       channel.refusesOwn = true;

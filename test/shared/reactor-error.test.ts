@@ -105,4 +105,20 @@ describe('Errors that are not ReactorErrors', () => {
     expect(rebuilt.cause).to.be.instanceOf(Error);
     expect(rebuilt.cause).to.include({ message: 'the user' });
   });
+
+  it('may say as much as it likes, and still fits a record of the smallest ring', () => {
+    const text = '\u0001'.repeat(1_000_000);
+    const error: Error & { cause?: unknown } = Object.assign(new Error(text), {
+      code: text,
+      syscall: text,
+      address: text,
+    });
+    error.name = text;
+    error.cause = error;
+    expect(JSON.stringify(toErrorData(error)).length).to.be.below(128 * 1024);
+    expect(JSON.stringify(toErrorData(text)).length).to.be.below(128 * 1024);
+    const rebuilt = acrossThreads(new ReactorError('ERR_REACTOR_PROTOCOL', 'x'.repeat(10_000)));
+    expect(rebuilt.message).to.equal(`${'x'.repeat(4093)}...`);
+    expect(acrossThreads(new Error('x'.repeat(4096))).message).to.have.length(4096);
+  });
 });
