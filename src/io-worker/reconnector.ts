@@ -175,14 +175,14 @@ export class Reconnector implements ConnectionKeeper {
     if (this.#settings === undefined || this.#over !== undefined || this.#isHopeless) {
       this.#settle?.reject(error);
       this.#finish();
-    } else this.#goOn(error, undefined);
+    } else this.#goOn(error, 'connect-failed');
   }
 
-  #goOn(error: unknown, reason: CloseReason | undefined): void {
+  #goOn(error: unknown, reason: CloseReason): void {
     const { maxAttempts } = this.#settings as ReconnectSettings;
     const what = {
       ...(error !== undefined && { error: toErrorData(error) }),
-      ...(reason !== undefined && { reason }),
+      reason,
     };
     if (this.#failures < maxAttempts) {
       this.#wait(what);
@@ -199,7 +199,7 @@ export class Reconnector implements ConnectionKeeper {
       this.#retry = undefined;
       void this.#round();
     });
-    this.#tell({ ...what, delayMs: this.#retry.delayMs });
+    this.#tell({ ...what, delayMs: Math.round(this.#retry.delayMs) });
   }
 
   #tell(what: Pick<ReconnectNews, 'delayMs' | 'error' | 'reason'>): void {

@@ -30,6 +30,12 @@ export const text: Check = (value) =>
   typeof value === 'string' && value !== '' ? undefined : 'a string that is not empty';
 export const flag: Check = oneOf(true, false);
 
+/** Connections that do not get what goes to many. Whose they are is looked at when they are used. */
+export const excepted: Check = (value) =>
+  typeof value === 'number' || (typeof value === 'object' && value !== null)
+    ? undefined
+    : 'a connection, an id, or several of them in an iterable';
+
 export function nested<T>(checks: Checks<T>): Check {
   return (value, path, call) => {
     check(call, value, checks, `${path}.`);

@@ -1,22 +1,20 @@
 import type { ConnectionId } from '../shared/connection-id.js';
 import { generationOf, slotOf } from '../shared/connection-id.js';
 import { ReactorError } from '../shared/reactor-error.js';
-import { type Checks, check, show } from './checks.js';
+import { type Checks, check, excepted, show } from './checks.js';
 import type { CommandWriter } from './command-writer.js';
+import { type Excepted, idsOf } from './excepted.js';
 import { TcpConnection } from './tcp-connection.js';
 
 const MAX_NAME_BYTES = 255;
 
 export interface GroupSendOptions {
   /** Members that do not get it: connections, or their ids. */
-  readonly except?: TcpConnection | ConnectionId | Iterable<TcpConnection | ConnectionId>;
+  readonly except?: Excepted;
 }
 
 const SEND_CHECKS: Checks<GroupSendOptions> = {
-  except: (value) =>
-    typeof value === 'number' || (typeof value === 'object' && value !== null)
-      ? undefined
-      : 'a connection, an id, or several of them in an iterable',
+  except: excepted,
 };
 
 /** @internal What a group needs of its reactor. */
@@ -80,7 +78,7 @@ export class Group {
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
     }
     const message = typeof data === 'string' ? Buffer.from(data) : data;
-    const except = this.#idsOf(options.except);
+    const except = idsOf('send()', options.except, this.#backend.reactor);
     const writers = this.#backend.commands();
     // To all or to none.
     if (writers.length === 0 || !writers.every((commands) => commands.hasRoomForBroadcast(message.length)))
@@ -94,17 +92,5 @@ export class Group {
     if (connection instanceof TcpConnection && connection.reactor === this.#backend.reactor) return connection.id;
     const message = `${call} takes a connection of this reactor, or its id, got ${show(connection)}`;
     throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
-  }
-
-  #idsOf(except: GroupSendOptions['except']): ConnectionId[] {
-    if (except === undefined) return [];
-    const isSeveral = typeof except === 'object' && Symbol.iterator in except && !(except instanceof TcpConnection);
-    const each: readonly unknown[] = isSeveral ? [...except] : [except];
-    return each.map((one) => {
-      if (typeof one === 'number') return one;
-      if (one instanceof TcpConnection && one.reactor === this.#backend.reactor) return one.id;
-      const message = "send(): option 'except' must be connections of this reactor, or their ids";
-      throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${message}, got ${show(one)}`);
-    });
   }
 }

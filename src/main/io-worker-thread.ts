@@ -42,8 +42,8 @@ export class IoWorkerThread {
       exited.then(() => 'failed'),
     ]);
     if (outcome === 'failed') throw thread.#crashError('did not start');
-    thread.#worker.once('exit', () => {
-      if (!thread.#terminated) onCrash(thread.#crashError('ended unexpectedly'));
+    thread.#worker.once('exit', (code) => {
+      if (!thread.#terminated) onCrash(thread.#crashError(`ended unexpectedly (exit code ${code})`));
     });
     thread.#worker.unref();
     return thread;

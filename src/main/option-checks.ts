@@ -8,6 +8,7 @@ import {
   type Checks,
   check,
   DAY_MS,
+  excepted,
   flag,
   integer,
   need,
@@ -146,8 +147,7 @@ const logicPool: Checks<LogicPoolOptions> = {
   data: () => undefined,
 };
 const broadcast: Checks<BroadcastOptions> = {
-  except: (value) =>
-    typeof value === 'object' && value !== null ? undefined : 'a connection, or several connections in an iterable',
+  except: excepted,
 };
 
 /** A port and perhaps a host, or a path. */

@@ -2,11 +2,11 @@ import { AcceptCounts } from '../shared/accept-counts.js';
 import type { ConnectionSettings, Dispatch } from '../shared/control-protocol.js';
 import type { AcceptLimitSettings, ConnectionLimitSettings } from '../shared/limit-settings.js';
 import { type CodecOption, type CompressionOptions, codecSettings } from './codec-options.js';
+import type { Excepted } from './excepted.js';
 import { type HeartbeatOptions, heartbeatSettings } from './heartbeat-options.js';
 import type { Logger, LogOptions } from './log-options.js';
 import type { ReconnectOptions } from './reconnect-options.js';
 import { type ServiceOption, serviceSettings } from './service-options.js';
-import type { TcpConnection } from './tcp-connection.js';
 import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
 
 /** What a connection is set up with, whichever side opened it. */
@@ -14,7 +14,7 @@ export interface ConnectionOptions {
   /** Default `'frame'`. */
   codec?: CodecOption;
   /**
-   * Compresses messages with LZ4, each for itself, towards peers that have the same option. CodecOption 'frame' only. Default false.
+   * Compresses messages with LZ4, each for itself, towards peers that have the same option. Codec 'frame' only. Default false.
    */
   compression?: boolean | CompressionOptions;
   /**
@@ -248,8 +248,8 @@ export interface LogicPoolCloseOptions {
 }
 
 export interface BroadcastOptions {
-  /** Connections that do not get it. */
-  except?: TcpConnection | Iterable<TcpConnection>;
+  /** Connections that do not get it, or their ids. */
+  except?: Excepted;
 }
 
 export interface DuplexOptions {

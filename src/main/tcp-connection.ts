@@ -11,13 +11,13 @@ import { ConnectionDuplex } from './connection-duplex.js';
 import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from './connection-events.js';
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
 import { publishClose } from './diagnostics.js';
-import { type FlowOwner, InboundFlow } from './inbound-flow.js';
+import { InboundFlow } from './inbound-flow.js';
 import { ListenedEmitter } from './listened-emitter.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
 import { DEFAULT_REQUEST_TIMEOUT_MS, type DuplexOptions, type RequestOptions, type WaitOptions } from './options.js';
 import { makeReply, type Reply } from './reply.js';
-import { SendPath, type SendPathOwner, sendOutcome } from './send-path.js';
+import { SendPath, sendOutcome } from './send-path.js';
 import { callBoth, surfaceErrors } from './surface.js';
 import { throwIfAborted } from './waiters.js';
 
@@ -43,10 +43,8 @@ const ORDERLY: ReadonlySet<CloseReason> = new Set([
  * while the connection is paused, messages wait: up to 256 KiB and what is already under way, then the socket is not read.
  * 'end' and 'close' come behind the messages.
  */
-export class TcpConnection
-  extends ListenedEmitter<ConnectionEvents>
-  implements AsyncIterable<Buffer>, FlowOwner, SendPathOwner
-{
+// It is a FlowOwner and a SendPathOwner, too, by members that its declarations do not have: so it does not say so here.
+export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements AsyncIterable<Buffer> {
   readonly #context: ConnectionContext;
   /** Undefined: this thread does not get the connection's events. */
   #host: ConnectionHost | undefined;
@@ -310,7 +308,7 @@ export class TcpConnection
     return this;
   }
 
-  /** Messages again. From now on messages that nobody listens for are dropped, as by a `net.Socket`. Thread: app. */
+  /** Messages again. From now on messages that nobody listens for are dropped, as by a `net.Socket`. Thread: any. */
   resume(): this {
     this.#flow.resume();
     return this;

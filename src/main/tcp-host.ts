@@ -14,7 +14,6 @@ import { surfaceErrors } from './surface.js';
 import type { TcpConnection } from './tcp-connection.js';
 import { Waiters } from './waiters.js';
 
-/** What servers and clients tell of their connections. */
 /** What a client is about to do. */
 export interface Reconnecting {
   /** Which attempt it will be: 1 for the first since there was a connection that lasted. */
@@ -23,10 +22,11 @@ export interface Reconnecting {
   readonly delayMs: number;
   /** Why the attempt before has failed, or the connection before has closed, if an error was the reason. */
   readonly error?: Error;
-  /** Why the connection before has closed. */
+  /** Why the connection before has closed; 'connect-failed': there was none. */
   readonly reason?: CloseReason;
 }
 
+/** What servers and clients tell of their connections. */
 export interface HostEvents {
   connection: [connection: TcpConnection, info: ConnectionInfo];
   message: [connection: TcpConnection, data: Buffer, info: MessageInfo];

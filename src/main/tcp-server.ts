@@ -5,11 +5,12 @@ import { ReactorError } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
 import { type CloseReport, NOTHING_CLOSED } from './close-report.js';
 import type { ConnectionInfo } from './connection-events.js';
+import { idsOf } from './excepted.js';
 import { checkBroadcast, checkServerClose } from './option-checks.js';
 import { type BroadcastOptions, type CloseOptions, DEFAULT_DRAIN_MS } from './options.js';
 import type { ReactorHandle } from './reactor-handle.js';
 import { surfaceErrors } from './surface.js';
-import { TcpConnection } from './tcp-connection.js';
+import type { TcpConnection } from './tcp-connection.js';
 import { TcpHost } from './tcp-host.js';
 import { type TlsServerOptions, tlsServerSettings } from './tls-options.js';
 
@@ -140,7 +141,7 @@ export class TcpServer extends TcpHost {
       );
     }
     if (this.#isClosed) return false;
-    return this.#backend.broadcast(this, idsOf(options.except, this.handle.reactor), message);
+    return this.#backend.broadcast(this, idsOf('broadcast()', options.except, this.handle.reactor), message);
   }
 
   /**
@@ -259,16 +260,4 @@ export class TcpServer extends TcpHost {
       connection.start();
     }
   }
-}
-
-function idsOf(except: BroadcastOptions['except'], reactor: string): number[] {
-  if (except === undefined) return [];
-  const connections =
-    except instanceof TcpConnection ? [except] : Symbol.iterator in except ? [...except] : [undefined];
-  return connections.map((connection) => {
-    if (connection instanceof TcpConnection && connection.reactor === reactor) return connection.id;
-    const message =
-      "broadcast(): option 'except' must be a connection of this reactor, or several connections in an iterable";
-    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
-  });
 }

@@ -38,6 +38,8 @@ export const closeReasons = [
   'app-stalled',
   /** A service of the user's threw while it had the connection in hand. */
   'service-failed',
+  /** Of an attempt of a client with `reconnect`, which 'reconnecting' tells of: there was no connection. */
+  'connect-failed',
 ] as const;
 
 export type CloseReason = (typeof closeReasons)[number];

@@ -91,6 +91,7 @@ describe('reconnect', () => {
     );
     expect(error?.code).to.equal('ERR_REACTOR_CONNECT_FAILED');
     expect(told.reconnecting.entries.map(({ delayMs }) => delayMs)).to.deep.equal([10, 20, 40, 40]);
+    expect(new Set(told.reconnecting.entries.map(({ reason }) => reason))).to.deep.equal(new Set(['connect-failed']));
     expect(told.failed.entries, 'of a first connection the promise tells').to.deep.equal([]);
   });
 
