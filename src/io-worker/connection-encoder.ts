@@ -153,7 +153,7 @@ export class ConnectionEncoder {
     const promise = this.#codec?.encode(message, output, frameKind.DATA);
     const whole = (): Buffer => (pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces));
     if (promise === undefined) return whole();
-    const encoded = promise.then(whole);
+    const encoded = Promise.resolve(promise).then(whole);
     // Each connection hears of a failure when it is its turn; it may have closed by then.
     encoded.catch(() => undefined);
     return encoded;
@@ -295,8 +295,9 @@ export class ConnectionEncoder {
     try {
       const promise = job.run();
       if (promise === undefined) this.#isBusy = false;
+      // A codec of the user's may give anything.
       else
-        promise.then(
+        Promise.resolve(promise).then(
           () => this.#goOn(),
           (error) => this.#failed(error),
         );

@@ -410,6 +410,7 @@ export class ConnectionInput implements OutboxOwner, BatchOwner {
     else this.#answerBox(this.#partLane)?.answer(eventKind.ANSWER_FIRST, bytes, start, end, header, isStable);
     if (this.#partLane !== undefined) this.#noteMoved(0, end - start);
     this.#partsLeft = length - (end - start);
+    if (this.#partsLeft === 0) this.#hasWhole = true;
     return true;
   }
 

@@ -30,6 +30,8 @@ export class ConnectionServices {
   readonly views: readonly ServiceConnection[];
   readonly #services: Services;
   readonly #connection: ServedConnection;
+  /** How many of them, from the first on, know of the connection: one of them may have ended it. */
+  #opened = 0;
 
   constructor(services: Services, connection: ServedConnection) {
     this.#services = services;
@@ -40,7 +42,9 @@ export class ConnectionServices {
   opened(): void {
     for (const service of this.#services.all) {
       const { definition, index } = service;
-      if (service.isOut || definition.onOpen === undefined || this.#connection.state === 'closed') continue;
+      if (this.#connection.state === 'closed') return;
+      this.#opened = index + 1;
+      if (service.isOut || definition.onOpen === undefined) continue;
       this.#services.call(service, 'onOpen', () => definition.onOpen?.(this.#view(index)), this.#connection);
     }
   }
@@ -48,7 +52,7 @@ export class ConnectionServices {
   closed(reason: CloseReason): void {
     for (const service of this.#services.all) {
       const { definition, index } = service;
-      if (service.isOut || definition.onClose === undefined) continue;
+      if (index >= this.#opened || service.isOut || definition.onClose === undefined) continue;
       this.#services.call(service, 'onClose', () => definition.onClose?.(this.#view(index), reason), this.#connection);
     }
   }

@@ -611,7 +611,8 @@ export class TcpConnection
     }
     this.#encoder.sendCopy(message, kind, bytes, framed);
     if (before + bytes <= settings.highWaterMark) return true;
-    this.#pauses.set(pauseReason.OUTPUT, true);
+    // A codec may have made nothing of it: nothing would end the pause.
+    if (table.buffered(this.slot) > table.lowWater(this.slot)) this.#pauses.set(pauseReason.OUTPUT, true);
     return false;
   }
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { expect } from 'chai';
 import type { CodecOption, ConnectionOptions, ReactorError, TcpConnection } from '../../src/index.js';
 import type { ModuleManner } from '../fixtures/codec-module.js';
-import { HOST, Scene } from '../fixtures/scene.js';
+import { HOST, Scene, scene } from '../fixtures/scene.js';
 
 const MODULE = new URL('../fixtures/codec-module.js', import.meta.url);
 
@@ -273,4 +273,38 @@ describe('a codec of the user', () => {
     expect(reason).to.equal('protocol-error');
     expect(error.message).to.include('only 3 bytes of a frame came');
   });
+});
+
+describe('a codec of the user that returns what it should not', () => {
+  const stage = scene();
+
+  for (const returned of ['null', 'true', '{ then(resolve) { resolve(); } }']) {
+    it(`writes, sends and broadcasts all the same: ${returned}`, async () => {
+      const module = new URL(
+        `data:text/javascript,${encodeURIComponent(`
+          export default { create: () => ({ maxMessageBytes: 100, open(channel) {
+            channel.writeOwn((output) => { output.write(Buffer.from('own,')); return ${returned}; });
+            return {
+              sharedEncoding: 'all',
+              decode: (bytes, start, end) => end,
+              incomplete: () => undefined,
+              encode: (message, output) => { output.write(message); return ${returned}; },
+            };
+          } }) };
+        `)}`,
+      );
+      const { server, connection, peer } = await stage.accepted({ codec: { module } });
+      let got = '';
+      const all = new Promise<void>((resolve) => {
+        peer.socket.on('data', (bytes: Buffer) => {
+          got += String(bytes);
+          if (got.length >= 'own,sent,cast'.length) resolve();
+        });
+      });
+      connection.send('sent,');
+      server.broadcast('cast');
+      await all;
+      expect(got).to.equal('own,sent,cast');
+    });
+  }
 });

@@ -148,6 +148,18 @@ for (const { name, options } of readModes) {
 describe('limits of a connection', () => {
   const stage = scene();
 
+  it('are content with a first message that is long and comes in one read', async () => {
+    const codec = { type: 'length-field', bytes: 2 } as const;
+    const limits = { firstFrameTimeoutMs: 100, idleTimeoutMs: 300 };
+    const { connection, peer } = await stage.accepted({ codec, limits });
+    const received = next(connection, 'message');
+    const head = Buffer.alloc(2);
+    head.writeUInt16BE(65_534);
+    peer.write(Buffer.concat([head, Buffer.alloc(65_534)]));
+    await received;
+    expect((await closed(connection)).reason).to.equal('idle-timeout');
+  });
+
   for (const [what, open] of Object.entries(sidesOf(stage))) {
     describe(`of ${what}`, () => {
       it('closes it if the first frame is not whole in time, however much of it there is', async () => {

@@ -87,6 +87,20 @@ describe('a service', () => {
     expect(await heard.reaches(1)).to.deep.equal(['app 2']);
   });
 
+  it('tells a service of the end of those connections only that it has been told of', async () => {
+    const services = [
+      inline(`{ name: 'ban', onOpen: (connection) => connection.destroy() }`),
+      inline(`{ name: 'other', onClose() { throw new Error('of what?') } }`),
+    ];
+    const server = await stage.listen({ services });
+    const failures: unknown[] = [];
+    server.on('serviceError', (failure) => failures.push(failure));
+    const peer = await stage.connectRaw(server.address.port);
+    await peer.read().gone;
+    await stage.settle();
+    expect(failures).to.deep.equal([]);
+  });
+
   it('does not keep a peer for ever that asks and does not read the answers', async () => {
     const services = [inline(`{ name: 'echo', onMessage: (connection, data) => (connection.send(data), true) }`)];
     const { connection, peer } = await stage.accepted({ services, limits: { idleTimeoutMs: 200 } });
