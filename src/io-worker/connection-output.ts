@@ -34,7 +34,6 @@ export class ConnectionOutput {
   readonly #buffer: OutputBuffer;
   #writing: readonly Chunk[] | undefined;
   #writingBytes = 0;
-  #writingOwn = 0;
   /** All bytes ever appended, and of those all that the kernel has. */
   #appended = 0;
   #written = 0;
@@ -162,11 +161,7 @@ export class ConnectionOutput {
   #write(chunks: readonly Chunk[]): boolean {
     this.#writing = chunks;
     this.#writingBytes = 0;
-    this.#writingOwn = 0;
-    for (const { start, end, own } of chunks) {
-      this.#writingBytes += end - start;
-      if (own === true) this.#writingOwn += end - start;
-    }
+    for (const { start, end } of chunks) this.#writingBytes += end - start;
     this.pace?.spent(this.#writingBytes);
     if (!this.#socket.write(chunks)) return false;
     this.#noteWritten(chunks);
@@ -199,8 +194,9 @@ export class ConnectionOutput {
 
   #noteWritten(chunks: readonly Chunk[]): void {
     this.#writing = undefined;
+    const own = ownWithin(chunks, this.#writingBytes);
     this.#buffer.release(chunks);
-    this.#noteTaken(this.#writingBytes, this.#writingOwn);
+    this.#noteTaken(this.#writingBytes, own);
     this.#checkFlushed();
   }
 

@@ -33,11 +33,11 @@ export class ReadRest {
   }
 
   /**
-   * Whether the rest is over. It is not while the thread has to catch up, so that the short messages of others do not wait behind a ring
+   * Ends the rest, and returns true; not while the thread has to catch up, so that the short messages of others do not wait behind a ring
    * full of this one. The ring's own wake-up is for those who cannot go on at all; if there is no turn for another reason, it is looked
    * at again after a while.
    */
-  isOver(isAhead: boolean): boolean {
+  end(isAhead: boolean): boolean {
     if (!isAhead) {
       this.stop();
       this.#lookMs = MIN_LOOK_MS;

@@ -104,7 +104,7 @@ class SimpleReactorConnection implements ConnectionCodec {
     return this.#encode(payloadType.DATA, message, output);
   }
 
-  /** Nor heartbeats. */
+  /** There will be no heartbeats any more. */
   peerEnded(): void {
     this.#silence?.stop();
   }

@@ -479,7 +479,7 @@ export class TcpConnection
   /** The event loop's, in each turn until it returns true. */
   endRest(): boolean {
     if (this.#closed) return true;
-    if (!this.#rest.isOver(this.input.isAheadOfItself)) return false;
+    if (!this.#rest.end(this.input.isAheadOfItself)) return false;
     this.#pauses.set(pauseReason.RESTING, false);
     return true;
   }

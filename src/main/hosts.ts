@@ -254,8 +254,10 @@ export class Hosts {
     try {
       return await this.#listening.subscribe(server);
     } catch (error) {
-      if (isNew || isMissingServer(error)) this.#hosts.delete(server.id);
-      if (isNew && !isMissingServer(error)) this.#others.set(server.id, server);
+      if (isNew || isMissingServer(error)) {
+        this.#hosts.delete(server.id);
+        this.#others.set(server.id, server);
+      }
       throw error;
     }
   }

@@ -204,8 +204,6 @@ export class InboundFlow {
     this.#hasKept = true;
     this.#updateReading();
     this.#wakeIterators();
-    // Requests in front of it wait only for a microtask, or for what will have it looked at again.
-    if (!this.#requests.isEmpty) this.flowSoon();
   }
 
   /** Takes a request, which need not be kept (`isDirectForRequests`) or may be. */

@@ -340,7 +340,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
     if (threshold === undefined || this.#registry.logThreshold === logThreshold.NO_LOG) {
       const message =
         threshold === undefined
-          ? `setLogLevel() takes one of ${logLevels.join(', ')}, silent, got ${typeof level === 'string' ? level : show(level)}`
+          ? `setLogLevel() takes one of ${logLevels.join(', ')}, silent, got ${show(level)}`
           : 'setLogLevel(): the reactor was spawned without a log';
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
     }

@@ -197,7 +197,7 @@ describe('the log of a reactor', () => {
       .that.includes(invalid);
     const reactor = await own.spawn({ log: { fd: 2 } });
     expect(() => reactor.setLogLevel('loud' as LogLevel))
-      .to.throw(/got loud/)
+      .to.throw(/got 'loud'/)
       .that.includes(invalid);
   });
 
