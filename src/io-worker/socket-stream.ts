@@ -1,4 +1,5 @@
 import net from 'node:net';
+import { constants } from 'node:os';
 import { TLSSocket } from 'node:tls';
 import type { SocketWays } from '../shared/control-protocol.js';
 import type { ConnectionAddresses } from '../shared/event-record.js';
@@ -35,6 +36,12 @@ interface StreamHandle {
 
 interface HandleHolder {
   _handle: StreamHandle | null;
+}
+
+/** What a TLS socket passes on to the handle below it; a Unix socket has none. */
+interface NamedHandle {
+  /** 0, or an error: ENOTCONN from a socket that the kernel has given up. */
+  getpeername?(into: object): number | undefined;
 }
 
 /** Whose socket it is. */
@@ -214,7 +221,9 @@ export class SocketStream {
 // The same functions for all sockets: a closure each would cost memory.
 
 function onEnd(this: StreamedSocket): void {
-  this[STREAM]?.listener?.onEnd();
+  const listener = this[STREAM]?.listener;
+  if (isCutOff(this)) listener?.onError(readError());
+  else listener?.onEnd();
 }
 
 function onError(this: StreamedSocket, error: Error): void {
@@ -223,4 +232,18 @@ function onError(this: StreamedSocket, error: Error): void {
 
 function onClose(this: StreamedSocket): void {
   this[STREAM]?.listener?.onClose();
+}
+
+/**
+ * Whether a reset looks like an end. The kernel reports it once: to whatever TLS was writing of its own, which keeps it to itself, and
+ * what is written from then on is never done. After this side's own end the kernel has given up an orderly connection, too.
+ */
+function isCutOff(socket: net.Socket): boolean {
+  if (!(socket instanceof TLSSocket) || socket.writableFinished) return false;
+  const handle = (socket as unknown as { _handle: NamedHandle | null })._handle;
+  return handle?.getpeername?.({}) === -constants.errno.ENOTCONN;
+}
+
+function readError(): Error {
+  return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', syscall: 'read' });
 }

@@ -1,6 +1,8 @@
+import net from 'node:net';
 import tls from 'node:tls';
 import { expect } from 'chai';
 import type {
+  CloseReason,
   ConnectionOptions,
   ReactorError,
   TcpConnection,
@@ -495,6 +497,28 @@ describe('TLS', () => {
       (await relay.first()).far.resetAndDestroy();
       const { reason, detail } = await end;
       expect([reason, causeCode(detail.error)]).to.deep.equal(['peer-reset', 'ECONNRESET']);
+    });
+
+    it("is 'peer-reset' at once when that comes to what TLS sends by itself behind the handshake", async () => {
+      const PEERS = 16;
+      const server = await stage.listen({ codec: 'raw', tls: identity('server'), shutdownTimeoutMs: 60_000 });
+      const ends = new Log<{ reason: CloseReason; code: string | undefined }>();
+      server.on('connection', (connection) => connection.send(pattern(300_000)));
+      server.on('disconnect', (_, reason, { error }) => ends.add({ reason, code: causeCode(error) }));
+      const failed = failures(server);
+      for (let i = 0; i < PEERS; i++) {
+        const below = net.connect(server.address.port, HOST);
+        const peer = tls.connect({ socket: below, ca });
+        peer.on('error', () => undefined);
+        peer.once('secureConnect', () => {
+          peer.write('hi');
+          setImmediate(() => below.resetAndDestroy());
+        });
+        stage.defer(() => below.destroy());
+      }
+      await until(() => ends.entries.length + failed.entries.length === PEERS);
+      const broken = { reason: 'peer-reset', code: 'ECONNRESET' };
+      expect(ends.entries).to.deep.equal(ends.entries.map(() => broken));
     });
   });
 
