@@ -14,7 +14,7 @@ export interface Codec {
   /** The longest message that `encode` takes, in bytes; `send()` throws for a longer one. */
   readonly maxMessageBytes: number;
   /** The shortest one; `send()` throws for a shorter one. Default 0. */
-  readonly minMessageBytes?: number;
+  readonly minMessageBytes?: number | undefined;
   /** Called for each connection, before anything is read. */
   open(channel: CodecChannel): ConnectionCodec;
 }

@@ -11,7 +11,7 @@ export interface DecodeFramesOptions {
    */
   readonly frameLength: (bytes: Buffer) => number | undefined;
   /** What of a whole frame is the message. Default: all of it. Return a part of `frame`. */
-  readonly message?: (frame: Buffer) => Uint8Array;
+  readonly message?: ((frame: Buffer) => Uint8Array) | undefined;
 }
 
 /**

@@ -64,11 +64,11 @@ export interface ServiceDefinition<Data = unknown, Options = unknown> {
   /** 1 to 64 characters, unique among the services of the server or client. */
   readonly name: string;
   /** Kinds of system messages that it gets: 64 to 255. With codec 'frame' only. */
-  readonly kinds?: readonly number[];
+  readonly kinds?: readonly number[] | undefined;
   /** `'close'` (default): the connection at hand closes with 'service-failed'. `'disable'`: the service is called no more. */
-  readonly onError?: 'close' | 'disable';
+  readonly onError?: 'close' | 'disable' | undefined;
   /** A call that takes longer is counted and reported. Default 20 ms; 1 ms to one day. */
-  readonly slowMs?: number;
+  readonly slowMs?: number | undefined;
   /** Before the server listens, or the client connects; what it throws rejects that call. */
   start?(context: ServiceContext<Options>): void | Promise<void>;
   /** Before anything is received. */

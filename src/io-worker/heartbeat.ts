@@ -5,7 +5,7 @@ import { Deadline, type TimingWheel } from './timing-wheel.js';
 const PING_SLACK_SHARE = 1 / 128;
 
 /** Each interval is chosen anew between so much of it and all of it; the first one is spread wider: all may have connected at once. */
-const LEAST_SHARE = 0.9;
+const LEAST_SHARE = 0.95;
 const LEAST_FIRST_SHARE = 0.2;
 
 /** This thread has stood still if it comes to look so much of the timeout too late, and so many ms. */
@@ -38,6 +38,8 @@ export class Heartbeat {
   readonly #owner: HeartbeatOwner;
   readonly #random: () => number;
   readonly #deadline = new Deadline(() => this.#onDue());
+  // Times are whole ms, which lie in the object itself and not in one more each: a thread that pings thousands of connections finds none of
+  // that in its cache.
   #heardAt: number;
   #pingedAt = 0;
   /** Until then the peer could not be heard. */
@@ -63,14 +65,14 @@ export class Heartbeat {
     this.#owner = owner;
     this.#random = random;
     this.#slackMs = Math.max(1, Math.round(PING_SLACK_SHARE * settings.intervalMs));
-    this.#heardAt = wheel.now;
+    this.#heardAt = Math.ceil(wheel.now);
     this.#wait = this.#intervalFrom(LEAST_FIRST_SHARE);
     this.#plan(this.#heardAt);
   }
 
   /** Something came. */
   heard(): void {
-    this.#heardAt = this.#wheel.now;
+    this.#heardAt = Math.ceil(this.#wheel.now);
   }
 
   /** Returns how long the answer took, in ms; undefined if it answers nothing. */
@@ -103,7 +105,7 @@ export class Heartbeat {
 
   #onDue(): void {
     const now = this.#wheel.now;
-    if (!this.#owner.isReading) this.#deafUntil = now;
+    if (!this.#owner.isReading) this.#deafUntil = Math.ceil(now);
     if (now - this.#silentSince >= this.#settings.timeoutMs) {
       // After a long stop of this thread timers come first, and what the peer has sent meanwhile comes after them.
       this.#lastLook = setImmediate(() => this.#decide());
@@ -123,7 +125,7 @@ export class Heartbeat {
         this.#owner.onSilent(silentMs);
         return;
       }
-      this.#deafUntil = now - timeoutMs + GRACE_SHARE * timeoutMs;
+      this.#deafUntil = Math.ceil(now - timeoutMs + GRACE_SHARE * timeoutMs);
       this.#ping(now);
     }
     this.#plan(now);
@@ -131,7 +133,7 @@ export class Heartbeat {
 
   #ping(now: number): void {
     const lateness = now - this.#pingDue;
-    this.#pingedAt = now;
+    this.#pingedAt = Math.floor(now);
     this.#wait = this.#intervalFrom(LEAST_SHARE);
     if (this.isSilenced) return;
     const clock = this.#clock ?? now;
@@ -142,6 +144,6 @@ export class Heartbeat {
   }
 
   #intervalFrom(leastShare: number): number {
-    return this.#settings.intervalMs * (leastShare + (1 - leastShare) * this.#random());
+    return Math.round(this.#settings.intervalMs * (leastShare + (1 - leastShare) * this.#random()));
   }
 }

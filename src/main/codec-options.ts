@@ -29,30 +29,30 @@ export type CodecOption =
 export interface LineCodecOptions {
   type: 'line';
   /** What ends a message; it is not part of it. 1 to 16 bytes; a string as UTF-8. Default `'\n'`. */
-  delimiter?: string | Uint8Array;
+  delimiter?: string | Uint8Array | undefined;
   /** The longest message, without delimiter. A peer that sends more is closed with 'frame-too-large'. Default 65,536; 1 to 512 MiB. */
-  maxBytes?: number;
+  maxBytes?: number | undefined;
 }
 
 /** The parameters of Netty's LengthFieldBasedFrameDecoder. `limits.maxFrameBytes` bounds the whole frame. */
 export interface LengthFieldCodecOptions {
   type: 'length-field';
   /** Bytes in front of the length field. Default 0; 0 to 65,535. */
-  offset?: number;
+  offset?: number | undefined;
   /** Bytes of the length field: 1 to 8. */
   bytes: number;
   /** Byte order of the length field. Default `'big'`. */
-  endian?: 'big' | 'little';
+  endian?: 'big' | 'little' | undefined;
   /**
    * What is added to the value of the field to get the number of bytes behind it. Default 0; -512 MiB to 512 MiB. Where the field counts the
    * whole frame, it is minus (offset + bytes).
    */
-  adjustment?: number;
+  adjustment?: number | undefined;
   /**
    * Bytes cut off the front of a received frame, and put in front of a sent one. Default offset + bytes: messages have no header. At
    * most `offset`, or at least offset + bytes, up to 65,535.
    */
-  strip?: number;
+  strip?: number | undefined;
 }
 
 export interface FixedCodecOptions {
@@ -64,9 +64,9 @@ export interface FixedCodecOptions {
 export interface SimpleReactorCodecOptions {
   type: 'simple-reactor';
   /** Whether the peers compress, and this side does; both sides must say the same. Default true. */
-  compress?: boolean;
+  compress?: boolean | undefined;
   /** How often a server sends a heartbeat; a client closes after two such intervals of silence. Default 1,000 ms; 10 ms to one day. */
-  heartbeatMs?: number;
+  heartbeatMs?: number | undefined;
 }
 
 export interface ModuleCodecOptions {
@@ -78,12 +78,12 @@ export interface ModuleCodecOptions {
 
 export interface CompressionOptions {
   /** Shorter messages are sent as they are. Default 1,024; 0 to 512 MiB. */
-  thresholdBytes?: number;
+  thresholdBytes?: number | undefined;
   /**
    * What messages are likely to have in common; short ones gain most. Both sides must have the same one, otherwise nothing is
    * compressed. 1 byte to 64 KiB.
    */
-  dictionary?: Uint8Array;
+  dictionary?: Uint8Array | undefined;
 }
 
 const DEFAULT_LINE_BYTES = 65_536;
@@ -92,10 +92,10 @@ const DEFAULT_THRESHOLD_BYTES = 1024;
 
 /** The options that a codec is made of. */
 export interface CodecRelatedOptions {
-  readonly codec?: CodecOption;
-  readonly compression?: boolean | CompressionOptions;
-  readonly limits?: { readonly maxFrameBytes?: number };
-  readonly heartbeat?: boolean | HeartbeatOptions;
+  readonly codec?: CodecOption | undefined;
+  readonly compression?: boolean | CompressionOptions | undefined;
+  readonly limits?: { readonly maxFrameBytes?: number | undefined } | undefined;
+  readonly heartbeat?: boolean | HeartbeatOptions | undefined;
 }
 
 /** What the io worker needs to know of it, with defaults filled in. */

@@ -10,7 +10,7 @@ const MAX_NAME_BYTES = 255;
 
 export interface GroupSendOptions {
   /** Members that do not get it: connections, or their ids. */
-  readonly except?: Excepted;
+  readonly except?: Excepted | undefined;
 }
 
 const SEND_CHECKS: Checks<GroupSendOptions> = {

@@ -7,26 +7,26 @@ export interface HeartbeatOptions {
    * When nothing came from the peer for so long, it is asked for a sign of life; each time a little earlier than that, by chance, so that
    * many connections do not ask at once. Default 10,000 ms, or a third of `timeoutMs`; 10 ms to one day.
    */
-  intervalMs?: number;
+  intervalMs?: number | undefined;
   /**
    * When nothing came from the peer for so long, the connection closes with reason 'heartbeat-timeout', at most a fifth later. Longer
    * than `intervalMs`. Default three intervals; 20 ms to one day.
    */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** What happens when the thread that gets the connection's events makes no progress. */
-  onStall?: StallOptions;
+  onStall?: StallOptions | undefined;
 }
 
 export interface StallOptions {
   /** For how long it has taken nothing, although something waits for it. Default 5,000 ms; 10 ms to one day. */
-  afterMs?: number;
+  afterMs?: number | undefined;
   /**
    * - `'report'` (default): peers are told by 'busy' for how long, again after each interval, and when it goes on; `stats().stalls` counts it.
    * - `'pause'`: the same, and nothing is read from them meanwhile.
    * - `'stop-heartbeat'`: nothing is asked and nothing answered any more: peers that have a heartbeat take this side for dead.
    * - `'close'`: connections close with reason 'app-stalled'.
    */
-  action?: StallAction;
+  action?: StallAction | undefined;
 }
 
 const DEFAULT_INTERVAL_MS = 10_000;

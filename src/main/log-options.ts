@@ -7,26 +7,26 @@ import { type Check, type Checks, DAY_MS, integer, isPlainObject, nested, oneOf,
 
 export interface LogRotation {
   /** A new file each day, each hour, or after so many ms (1,000 to 30 days). */
-  frequency?: 'daily' | 'hourly' | number;
+  frequency?: 'daily' | 'hourly' | number | undefined;
   /** A new file when one has so many bytes (1,024 to 2^40), or '100k', '10m', '1g'. It may become 64 KiB longer. */
-  size?: string | number;
+  size?: string | number | undefined;
   /** So many old files are kept, 1 to 10,000. Default: all. */
-  keep?: number;
+  keep?: number | undefined;
 }
 
 export interface LogOptions {
   /** Lines of this level and above. Default 'warn'; `reactor.setLogLevel()` changes it. */
-  level?: LogLevel | 'silent';
+  level?: LogLevel | 'silent' | undefined;
   /** Appended to. Its folder must be there. */
-  file?: string;
+  file?: string | undefined;
   /** In place of a file; it stays open. Default 2, stderr. */
-  fd?: number;
+  fd?: number | undefined;
   /** Goes with `file`. 'app.log' becomes 'app.1.log', 'app.2.log' and so on. Default: none. */
-  rotate?: LogRotation;
+  rotate?: LogRotation | undefined;
   /** How many bytes of payloads are shown, as hex: 1 to 65,536. False (default): their length only. */
-  payloads?: false | number;
+  payloads?: false | number | undefined;
   /** Fields whose values are hidden, in pino's notation: 'remoteAddress'. Default: none. */
-  redact?: readonly string[];
+  redact?: readonly string[] | undefined;
 }
 
 type LogMethod = (fields: object, message: string) => void;
@@ -40,7 +40,7 @@ export interface Logger {
   error: LogMethod;
   fatal: LogMethod;
   /** If it is one of the levels, the log begins with it; otherwise with 'warn'. */
-  level?: string;
+  level?: string | undefined;
 }
 
 const SIZE = /^(\d+)([kmg])$/;
@@ -97,8 +97,8 @@ export const logger: Check = (value) =>
     : `an object with the methods ${logLevels.join(', ')}`;
 
 interface LogChoice {
-  log?: false | LogOptions;
-  logger?: Logger;
+  log?: false | LogOptions | undefined;
+  logger?: Logger | undefined;
 }
 
 /** What the options above cannot say each for itself. Throws ERR_REACTOR_INVALID_OPTION. */

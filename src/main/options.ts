@@ -12,47 +12,47 @@ import type { TlsClientOptions, TlsServerOptions } from './tls-options.js';
 /** What a connection is set up with, whichever side opened it. */
 export interface ConnectionOptions {
   /** Default `'frame'`. */
-  codec?: CodecOption;
+  codec?: CodecOption | undefined;
   /**
    * Compresses messages with LZ4, each for itself, towards peers that have the same option. Codec 'frame' only. Default false.
    */
-  compression?: boolean | CompressionOptions;
+  compression?: boolean | CompressionOptions | undefined;
   /**
    * `'copy'` (default): each message is the application's to keep. It is part of a block of up to 256 KiB that stays in
    * memory as long as any message of it is kept.
    * `'borrow'`: each message is a view of the ring itself, valid only until the handler returns; fastest. Messages that
    * cannot be handled at once (paused, no listener yet, async iteration) are copied.
    */
-  messages?: 'copy' | 'borrow';
+  messages?: 'copy' | 'borrow' | undefined;
   /**
    * Bytes that may wait to be sent on a connection before `send()` answers false; 'drain' comes at half of it.
    * Default 1 MiB; 1 byte to 32 MiB.
    */
-  highWaterMark?: number;
+  highWaterMark?: number | undefined;
   /**
    * What happens to a message that would make more than 16 x highWaterMark bytes wait: `'close'` (default) closes the
    * connection with reason 'backpressure', `'drop'` drops the message and counts it in `connection.droppedMessages`.
    * A single message may be longer than that when nothing else waits.
    */
-  overflow?: 'close' | 'drop';
-  limits?: LimitOptions;
+  overflow?: 'close' | 'drop' | undefined;
+  limits?: LimitOptions | undefined;
   /** Code of yours that runs on the io worker; docs/services.md. In this order they get messages. Up to 16. Default none. */
-  services?: readonly ServiceOption[];
+  services?: readonly ServiceOption[] | undefined;
   /**
    * Each side notices when the other one is gone, and when its application hangs. True: with its defaults. Codec 'frame' only.
    * Default false; peers' pings are answered all the same.
    */
-  heartbeat?: boolean | HeartbeatOptions;
+  heartbeat?: boolean | HeartbeatOptions | undefined;
   /**
    * A connection that is shutting down closes when nothing was sent or received on it for this long. Default 30,000 ms; 1 ms
    * to one day.
    */
-  shutdownTimeoutMs?: number;
+  shutdownTimeoutMs?: number | undefined;
   /**
    * False (default): when the peer has ended its side, what was sent up to the end of the handler of its last message still
    * leaves, then this side ends, too. True: this side stays open until `shutdown()`.
    */
-  allowHalfOpen?: boolean;
+  allowHalfOpen?: boolean | undefined;
 }
 
 export interface LimitOptions {
@@ -61,48 +61,48 @@ export interface LimitOptions {
    * shorter. A peer that announces more is closed with reason 'frame-too-large' before anything is allocated; a `send()` of
    * more throws. Default 16 MiB; 256 bytes to 512 MiB.
    */
-  maxFrameBytes?: number;
+  maxFrameBytes?: number | undefined;
   /**
    * Requests that one thread may have waiting for an answer on one connection; `request()` rejects beyond. Default 1,024; 1 to
    * 1,000,000.
    */
-  maxRequests?: number;
+  maxRequests?: number | undefined;
   /**
    * How long a peer may take until its first whole frame has come, of whatever kind (with other codecs than 'frame': its first message),
    * counted from when it was accepted or connected; the TLS handshake of an accepted one is part of it. Then the connection closes with
    * 'first-frame-timeout', up to a quarter later. Time in which this side does not read does not count. Default: no limit; 1 ms to one day.
    */
-  firstFrameTimeoutMs?: number;
+  firstFrameTimeoutMs?: number | undefined;
   /**
    * A connection on which nothing but heartbeats has passed for so long, in either direction, closes with 'idle-timeout'. As long as
    * this side does not read, it is not idle. Default: no limit; 1 ms to one day.
    */
-  idleTimeoutMs?: number;
+  idleTimeoutMs?: number | undefined;
   /**
    * Bytes per second that are read from one connection, TLS not counted; those of one second may come at once. Default: no limit;
    * 1,024 to 2^40.
    */
-  maxReceiveBytesPerSecond?: number;
+  maxReceiveBytesPerSecond?: number | undefined;
   /** The same for what is written to one connection, with all that the codec adds. Default: no limit; 1,024 to 2^40. */
-  maxSendBytesPerSecond?: number;
+  maxSendBytesPerSecond?: number | undefined;
   /**
    * What happens beyond these two: `'throttle'` (default) reads no more, or writes no more, until there is room; `'close'` closes the
    * connection with reason 'limit' and ERR_REACTOR_LIMIT.
    */
-  overRate?: 'throttle' | 'close';
+  overRate?: 'throttle' | 'close' | undefined;
 }
 
 /** A server has some more: who goes beyond these is turned away as soon as it is accepted, and counted in `stats().overLimit`. */
 export interface ServerLimitOptions extends LimitOptions {
   /** Connections of the server at once, in all io workers, TLS handshakes included. Default: no limit; 1 to 2^31 - 1. */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
   /**
    * Of these, how many from one address. Each io worker counts its own; with several of them that share a port it is a limit for each.
    * Default: no limit; 1 to 2^31 - 1. Not with `path`.
    */
-  maxConnectionsPerAddress?: number;
+  maxConnectionsPerAddress?: number | undefined;
   /** Connections accepted in each second of the clock, in all io workers. Default: no limit; 1 to 2^31 - 1. */
-  maxAcceptsPerSecond?: number;
+  maxAcceptsPerSecond?: number | undefined;
 }
 
 export interface SpawnOptions {
@@ -111,62 +111,62 @@ export interface SpawnOptions {
    * of network work. A server listens on all of them where Node can share a port (22.12 and later, not on Windows and macOS),
    * otherwise on one; outgoing connections are spread over all.
    */
-  ioWorkers?: number;
+  ioWorkers?: number | undefined;
   /**
    * True (default): an io worker that has died is started again, after 50 ms the first time, and its servers listen again.
    * False: the reactor ends with 'error'.
    */
-  respawn?: boolean;
+  respawn?: boolean | undefined;
   /**
    * A thread that has events waiting and has handled none for so long is reported to the other threads by 'stall'. Default
    * 1,000 ms; 10 ms to one day.
    */
-  stallAfterMs?: number;
+  stallAfterMs?: number | undefined;
   /**
    * Slots of the connection table, open connections at most, for each io worker. 128 bytes each, in use only. Default
    * 65,536; 1 to 2,097,152.
    */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
   /** Size of each thread's ring towards an io worker, a power of two. Default 1 MiB; 512 KiB to 256 MiB. */
-  commandRingBytes?: number;
+  commandRingBytes?: number | undefined;
   /** Size of each thread's ring from an io worker, a power of two. Default 1 MiB; 512 KiB to 256 MiB. */
-  eventRingBytes?: number;
+  eventRingBytes?: number | undefined;
   /**
    * True (default): sockets are read into one reused buffer, which is faster. For accepted sockets that depends on internals
    * of Node that are checked first. False: never.
    */
-  reuseReadBuffer?: boolean;
+  reuseReadBuffer?: boolean | undefined;
   /**
    * True (default): sockets without TLS are written past the stream that is on them, which is faster. That depends on internals of
    * Node that are checked first. False: never.
    */
-  directWrites?: boolean;
+  directWrites?: boolean | undefined;
   /** What io workers write, by pino, without any other thread. Default: lines of level 'warn' and above, to stderr. False: nothing. */
-  log?: false | LogOptions;
+  log?: false | LogOptions | undefined;
   /**
    * Gets the lines in place of `log`, in this thread. 1,000 for each io worker may wait for it; more are dropped and counted
    * (`stats().droppedLogLines`).
    */
-  logger?: Logger;
+  logger?: Logger | undefined;
 }
 
 export interface ListenOptions extends ConnectionOptions {
-  limits?: ServerLimitOptions;
+  limits?: ServerLimitOptions | undefined;
   /** Default: every address of the machine, as `net.Server` does it. */
-  host?: string;
+  host?: string | undefined;
   /** 0 to 65,535; 0 takes a free one, which `server.address` tells. Required, if there is no `path`. */
-  port?: number;
+  port?: number | undefined;
   /**
    * A Unix domain socket in place of `host` and `port`: a file, which is made, and removed when the server is closed; one that
    * nobody listens on any more is replaced. On Linux, `'\0'` and a name is a socket without a file. 107 bytes at most (macOS: 103).
    */
-  path?: string;
+  path?: string | undefined;
   /** Permissions of that file, such as 0o660. Default: what the process's umask leaves. */
-  mode?: number;
+  mode?: number | undefined;
   /** Connections are encrypted. Default: they are not. */
-  tls?: TlsServerOptions;
+  tls?: TlsServerOptions | undefined;
   /** Connections that the kernel may queue before they are accepted. Default 4096; 1 to 65,535. */
-  backlog?: number;
+  backlog?: number | undefined;
   /**
    * Which threads get the events of its connections.
    * - `'owner'` (default): the thread that called `listen()`. Others that subscribe stand by: the first of them takes over when
@@ -174,12 +174,12 @@ export interface ListenOptions extends ConnectionOptions {
    * - `'balance'`: each connection belongs to one of the threads that have called `subscribe()`, the one with the fewest.
    * - `'all'`: every thread that has called `subscribe()` gets every event.
    */
-  dispatch?: Dispatch;
+  dispatch?: Dispatch | undefined;
   /**
    * When no thread gets the events, connections are held and their sockets not read, for so long; then they close with reason
    * 'orphaned'. Default 30,000 ms; 0 ms to one day.
    */
-  orphanTimeoutMs?: number;
+  orphanTimeoutMs?: number | undefined;
 }
 
 export interface ClientOptions extends ConnectionOptions {
@@ -187,69 +187,69 @@ export interface ClientOptions extends ConnectionOptions {
    * A connection that is lost is made again, and so is a first one that does not come about; by the io worker, whatever this thread is
    * at. True: with its defaults. Default false. Not for `reactor.connect()`, which has no client that could tell of the next one.
    */
-  reconnect?: boolean | ReconnectOptions;
+  reconnect?: boolean | ReconnectOptions | undefined;
   /** Connections are encrypted. `true` is the same as `{}`. Default false. */
-  tls?: boolean | TlsClientOptions;
+  tls?: boolean | TlsClientOptions | undefined;
 }
 
 export interface AddressOptions {
   /** Default 'localhost'. */
-  host?: string;
+  host?: string | undefined;
   /** 1 to 65,535. Required, if there is no `path`. */
-  port?: number;
+  port?: number | undefined;
   /** A Unix domain socket in place of `host` and `port`. */
-  path?: string;
+  path?: string | undefined;
 }
 
 export interface ConnectOptions {
   /** Default 'localhost'. */
-  host?: string;
+  host?: string | undefined;
   /** 1 to 65,535. Required, if there is no `path`. */
-  port?: number;
+  port?: number | undefined;
   /** A Unix domain socket in place of `host` and `port`. */
-  path?: string;
+  path?: string | undefined;
   /** Several addresses in place of one: tried in turn, until one of them answers. 1 to 64 of them. */
-  addresses?: readonly AddressOptions[];
+  addresses?: readonly AddressOptions[] | undefined;
   /** Until the connection must be made, name look-up and TLS included; for each address. Default 10,000 ms; 1 ms to one day. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Aborts the attempt; later, those to connect again. A connection that is there stays. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface RequestOptions {
   /** Until the answer must have come. Default 30,000 ms; 1 ms to one day. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Aborts the wait; the peer is not told. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface CloseOptions {
   /** How long handlers and output may take before connections are cut. Default 5,000 ms; 0 ms to one day. */
-  drainMs?: number;
+  drainMs?: number | undefined;
 }
 
 export interface ReactorCloseOptions {
   /** How long handlers and output may take before connections are cut. Default 5,000 ms; 0 ms to one day. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 export interface LogicPoolOptions {
   /** The module whose default export is the logic (`defineLogic`): a URL, or a path. */
   filename: URL | string;
   /** Default: one less than the machine has cores, at least 1; 1 to 31. */
-  threads?: number;
+  threads?: number | undefined;
   /** Given to each thread's logic, cloned. */
   data?: unknown;
 }
 
 export interface LogicPoolCloseOptions {
   /** How long handlers that run may take. Default 5,000 ms; 0 ms to one day. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 export interface BroadcastOptions {
   /** Connections that do not get it, or their ids. */
-  except?: Excepted;
+  except?: Excepted | undefined;
 }
 
 export interface DuplexOptions {
@@ -257,12 +257,12 @@ export interface DuplexOptions {
    * False: when the peer has ended its side, the stream ends, too, behind what has been written by then. True: it stays
    * writable until `end()`. Default: as the connection's `allowHalfOpen`.
    */
-  allowHalfOpen?: boolean;
+  allowHalfOpen?: boolean | undefined;
 }
 
 export interface WaitOptions {
   /** Aborts the wait, not what is waited for. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export const DEFAULT_DRAIN_MS = 5000;

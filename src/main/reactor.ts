@@ -254,7 +254,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   }
 
   /** One connection, with a client of its own. Rejects like `client()` and `TcpClient.connect()`. Thread: any. */
-  async connect(options: ConnectOptions & ClientOptions): Promise<TcpConnection> {
+  async connect(options: ConnectOptions & Omit<ClientOptions, 'reconnect'>): Promise<TcpConnection> {
     checkShorthandConnect(options);
     const { host, port, path, addresses, timeoutMs, signal, ...clientOptions } = options;
     this.#checkOpen('connect()');

@@ -4,15 +4,15 @@ import { type Check, type Checks, check, DAY_MS, integer, isPlainObject } from '
 
 export interface ReconnectOptions {
   /** Until the first attempt. Default 500 ms; 1 ms to one day. */
-  minDelayMs?: number;
+  minDelayMs?: number | undefined;
   /** What the delay grows to. Default 30,000 ms; `minDelayMs` to one day. */
-  maxDelayMs?: number;
+  maxDelayMs?: number | undefined;
   /** By which each delay is longer than the one before. Default 2; 1 to 100. */
-  factor?: number;
+  factor?: number | undefined;
   /** So much of each delay is left to chance, up and down. Default 0.2; 0 to 1. */
-  jitter?: number;
+  jitter?: number | undefined;
   /** How many attempts in a row may fail, the first one included; a connection that has not lasted counts as one. Default: no end; 1 and more. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
 }
 
 const MAX_FACTOR = 100;

@@ -9,9 +9,9 @@ const MAX_TIMERS = 1_000_000;
 
 export interface TimerOptions {
   /** ms until the first tick; default: the interval. */
-  readonly delayMs?: number;
+  readonly delayMs?: number | undefined;
   /** It ticks once, and is removed then; default: false. */
-  readonly once?: boolean;
+  readonly once?: boolean | undefined;
 }
 
 /** What the callback of a timer is told. */

@@ -15,27 +15,27 @@ import { type Check, type Checks, check, DAY_MS, flag, integer, oneOf, text } fr
 /** What servers and clients have in common. Named as in node:tls; no functions, which cannot be passed to another thread. */
 export interface TlsOptions extends TlsCredentials {
   /** Protocols on offer, the preferred one first. Default: none, and ALPN is not used. */
-  ALPNProtocols?: readonly string[];
+  ALPNProtocols?: readonly string[] | undefined;
   /**
    * True (default): a peer whose certificate is not good (expired, of an authority that is not trusted, for another name) is
    * refused. False: it is not, and `connection.info()` tells.
    */
-  rejectUnauthorized?: boolean;
+  rejectUnauthorized?: boolean | undefined;
   /** How long a handshake may take. Default 10,000 ms; 1 ms to one day. */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
 }
 
 /** `cert` and `key`, or `pfx`, or `sni` there must be. */
 export interface TlsServerOptions extends TlsOptions {
   /** Ask clients for a certificate. With `rejectUnauthorized` those without a good one are refused. Default false. */
-  requestCert?: boolean;
+  requestCert?: boolean | undefined;
   /** Other certificates for clients that ask for these names; `*` stands for one label, as in `'*.example.org'`. */
-  sni?: Readonly<Record<string, TlsCredentials>>;
+  sni?: Readonly<Record<string, TlsCredentials>> | undefined;
 }
 
 export interface TlsClientOptions extends TlsOptions {
   /** The name that is asked for and that the certificate must have. Default: the host, if that is a name. */
-  servername?: string;
+  servername?: string | undefined;
 }
 
 const DEFAULT_HANDSHAKE_TIMEOUT_MS = 10_000;

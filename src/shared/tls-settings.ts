@@ -6,23 +6,23 @@ export type TlsBytes = string | Uint8Array;
 /** Who one is, whom one trusts, and how one speaks: as node:tls names it. */
 export interface TlsCredentials {
   /** Certificate chain, PEM. */
-  cert?: TlsBytes | readonly TlsBytes[];
+  cert?: TlsBytes | readonly TlsBytes[] | undefined;
   /** Its private key, PEM. */
-  key?: TlsBytes | readonly TlsBytes[];
+  key?: TlsBytes | readonly TlsBytes[] | undefined;
   /** Of the key or the PFX. */
-  passphrase?: string;
+  passphrase?: string | undefined;
   /** Certificate and key in one, PKCS#12. */
-  pfx?: TlsBytes;
+  pfx?: TlsBytes | undefined;
   /** Certificates of the authorities that one trusts, PEM. Default: those that come with Node. */
-  ca?: TlsBytes | readonly TlsBytes[];
+  ca?: TlsBytes | readonly TlsBytes[] | undefined;
   /** Revocation lists, PEM. */
-  crl?: TlsBytes | readonly TlsBytes[];
+  crl?: TlsBytes | readonly TlsBytes[] | undefined;
   /** Cipher suites, in OpenSSL's notation. Default: Node's. */
-  ciphers?: string;
+  ciphers?: string | undefined;
   /** Default: Node's, `'TLSv1.2'`. */
-  minVersion?: TlsVersion;
+  minVersion?: TlsVersion | undefined;
   /** Default: Node's, `'TLSv1.3'`. */
-  maxVersion?: TlsVersion;
+  maxVersion?: TlsVersion | undefined;
 }
 
 /** In ascending order. */

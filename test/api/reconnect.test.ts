@@ -2,6 +2,7 @@ import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import type {
   ConnectionInfo,
+  ConnectOptions,
   ReactorError,
   Reconnecting,
   ReconnectOptions,
@@ -393,7 +394,7 @@ describe('reconnect', () => {
     const codes: (string | undefined)[] = [];
     const messages: string[] = [];
     for (const call of [
-      () => stage.reactor.connect({ host: HOST, port: 1, reconnect: true }),
+      () => stage.reactor.connect({ host: HOST, port: 1, reconnect: true } as ConnectOptions),
       async () => stage.reactor.client({ reconnect: { minDelayMs: 100, maxDelayMs: 50 } }),
       async () => stage.reactor.client({ reconnect: { retries: 3 } as ReconnectOptions }),
       () => stage.client().connect({ addresses: [] }),
