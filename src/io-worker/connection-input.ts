@@ -27,7 +27,7 @@ import type { RetainedInput } from './lane-trail.js';
 import { type BatchOwner, MessageBatch } from './message-batch.js';
 import { PartialFrame } from './partial-frame.js';
 import { Deadline, type TimingWheel } from './timing-wheel.js';
-import { leftToDo, suspectsIn } from './unfinished-input.js';
+import { leftToDo, messagesIn, suspectsIn } from './unfinished-input.js';
 import { frameEnd } from './whole-frames.js';
 
 const EMPTY: Buffer = Buffer.alloc(0);
@@ -123,6 +123,7 @@ export class ConnectionInput implements OutboxOwner, BatchOwner {
   /** The peer broke the rules. */
   #failed = false;
   #discards = false;
+  #lostMessages = 0;
   /** Bytes and messages that have been decoded. */
   #moved = 0;
   #hasWhole = false;
@@ -225,8 +226,18 @@ export class ConnectionInput implements OutboxOwner, BatchOwner {
     // The codec goes on: what has been sent is still to be encoded.
     this.#input = EMPTY;
     this.#resumed = false;
-    this.#unfinished = NONE;
+    this.#loseUnfinished();
     this.#pump();
+  }
+
+  /** Messages that a thread has had and not finished, and that no other thread came for. */
+  get lostMessages(): number {
+    return this.#lostMessages;
+  }
+
+  #loseUnfinished(): void {
+    this.#lostMessages += messagesIn(this.#unfinished);
+    this.#unfinished = NONE;
   }
 
   /** A thread gets the events from now on: first all that its predecessor has not finished. */
@@ -736,7 +747,7 @@ export class ConnectionInput implements OutboxOwner, BatchOwner {
   /** Nobody will hear of its end. */
   abandon(): void {
     this.recipients.close();
-    this.#unfinished = NONE;
+    this.#loseUnfinished();
     this.#drop();
   }
 }

@@ -158,12 +158,13 @@ export class Origin {
     let cut = 0;
     const deadline = setTimeout(() => {
       for (const connection of open) if (!connection.isClosed) cut++;
-      for (const connection of connections) connection.destroy(reason);
+      for (const connection of connections) connection.cut(reason);
     }, drainMs);
     await Promise.all(connections.map((connection) => connection.windDown(reason)));
     clearTimeout(deadline);
     const unsentBytes = open.reduce((total, connection) => total + connection.unsentBytes, 0);
-    return { connections: open.length, cut, unsentBytes };
+    const lostMessages = connections.reduce((total, connection) => total + connection.input.lostMessages, 0);
+    return { connections: open.length, cut, unsentBytes, lostMessages };
   }
 
   /** New connections get these settings from now on, and all threads that know the server are told: they restore it after a crash. */

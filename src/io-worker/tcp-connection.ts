@@ -117,6 +117,8 @@ export class TcpConnection
   /** Of the application's, with the kernel. */
   #sentBytes = 0;
   #saidGoodbye = false;
+  /** Of a close(), the time is up. */
+  #isCut = false;
   /** Once it is closed. */
   #unsentBytes = 0;
   readonly #openedAt = monotonicMs();
@@ -334,6 +336,12 @@ export class TcpConnection
     // As from a net.Socket: what was sent in front of it goes as far as the kernel takes it at once.
     if (reason === 'local-destroy' && !this.#closed) while (this.#output.flush());
     this.#close(reason, error);
+  }
+
+  /** The time is up that it had to end by itself. */
+  cut(reason: CloseReason): void {
+    this.#isCut = true;
+    this.#close(reason, undefined);
   }
 
   setPausedBy(lane: EventLane, paused: boolean): void {
@@ -793,7 +801,7 @@ export class TcpConnection
     // A peer may answer the end of this side with a reset, or its own end be known before: that it was wanted is what counts.
     const intent = this.#ownEnd ?? (this.#finishing && this.#reason !== undefined ? this.#reason : reason);
     const reconnecting = this.#keeper?.comesBack(intent) === true;
-    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, counts }, error);
+    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, isCut: this.#isCut, counts }, error);
     const openMs = monotonicMs() - this.#openedAt;
     logClosed(this.#loop.log, this, { reason, unsentBytes, openMs, counts, error });
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.

@@ -46,6 +46,16 @@ export function leftToDo(
   return { left, removed };
 }
 
+/** How many messages there are. */
+export function messagesIn(unfinished: readonly RetainedInput[]): number {
+  let messages = 0;
+  for (const { kind, payload } of unfinished) {
+    if (kind === eventKind.MESSAGES) messages += countFrames(payload);
+    else if (kind !== eventKind.PART) messages++;
+  }
+  return messages;
+}
+
 /** How many messages there are up to the last one that a thread which has died may have handled. */
 export function suspectsIn(unfinished: readonly RetainedInput[]): number {
   let messages = 0;

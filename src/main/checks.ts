@@ -43,10 +43,16 @@ export function nested<T>(checks: Checks<T>): Check {
   };
 }
 
-export function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = ''): void {
+/** How an error shows what was given for an option; for options themselves, the name is ''. */
+export type Show = (value: unknown, name: string) => string;
+
+export function check<T>(call: string, options: unknown, checks: Checks<T>, prefix = '', shown: Show = show): void {
   const what = prefix === '' ? 'its options' : `option '${prefix.slice(0, -1)}'`;
   if (!isPlainObject(options)) {
-    throw new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: ${what} must be an object, got ${show(options)}`);
+    throw new ReactorError(
+      'ERR_REACTOR_INVALID_OPTION',
+      `${call}: ${what} must be an object, got ${shown(options, '')}`,
+    );
   }
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(checks, name)) {
@@ -54,20 +60,27 @@ export function check<T>(call: string, options: unknown, checks: Checks<T>, pref
       const message = `${call}: there is no option '${prefix}${name}'; there are ${allowed}`;
       throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
     }
-    checkValue(call, name as keyof T & string, value, checks, prefix);
+    checkValue(call, name as keyof T & string, value, checks, prefix, shown);
   }
   // Inherited ones count as well: defaults that somebody has made a prototype of, getters of a class.
   for (const name of Object.keys(checks) as (keyof T & string)[]) {
     const isChecked = Object.prototype.propertyIsEnumerable.call(options, name);
-    if (!isChecked) checkValue(call, name, (options as T)[name], checks, prefix);
+    if (!isChecked) checkValue(call, name, (options as T)[name], checks, prefix, shown);
   }
 }
 
-function checkValue<T>(call: string, name: keyof T & string, value: unknown, checks: Checks<T>, prefix: string): void {
+function checkValue<T>(
+  call: string,
+  name: keyof T & string,
+  value: unknown,
+  checks: Checks<T>,
+  prefix: string,
+  shown: Show,
+): void {
   if (value === undefined) return;
   const allowed = checks[name](value, `${prefix}${name}`, call);
   if (allowed === undefined) return;
-  const message = `${call}: option '${prefix}${name}' must be ${allowed}, got ${show(value)}`;
+  const message = `${call}: option '${prefix}${name}' must be ${allowed}, got ${shown(value, name)}`;
   throw new ReactorError('ERR_REACTOR_INVALID_OPTION', message);
 }
 
@@ -81,6 +94,14 @@ export function show(value: unknown): string {
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   if (value instanceof URL) return `the URL ${value.href}`;
   return inspect(value, { depth: 0, maxStringLength: 60 });
+}
+
+/** What kind of value it is, where the value itself is nobody's business. */
+export function showKind(value: unknown): string {
+  if (typeof value === 'string') return 'a string';
+  if (Array.isArray(value)) return 'an array';
+  if (value instanceof Uint8Array || typeof value !== 'object' || value === null) return show(value);
+  return 'an object';
 }
 
 export function need(call: string, options: object, name: string, prefix = ''): void {

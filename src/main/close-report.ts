@@ -8,14 +8,20 @@ export interface CloseReport {
   readonly cut: number;
   /** Bytes that `send()` had accepted on them and that never got to the kernel. */
   readonly unsentBytes: number;
-  /** Messages received on them that the application of this thread had not taken; of other threads that is not known. */
+  /**
+   * Messages received on them that the application of this thread had not taken, or that a thread had not finished when it died; what
+   * other threads have not taken is not known here: the 'disconnect' tells it there.
+   */
   readonly unreadMessages: number;
 }
 
 export const NOTHING_CLOSED: CloseReport = Object.freeze({ connections: 0, cut: 0, unsentBytes: 0, unreadMessages: 0 });
 
-export function closeReport({ connections, cut, unsentBytes }: DrainReport, unreadMessages: number): CloseReport {
-  return { connections, cut, unsentBytes, unreadMessages };
+export function closeReport(
+  { connections, cut, unsentBytes, lostMessages }: DrainReport,
+  unreadMessages: number,
+): CloseReport {
+  return { connections, cut, unsentBytes, unreadMessages: unreadMessages + lostMessages };
 }
 
 export function sumReports(reports: readonly CloseReport[]): CloseReport {

@@ -44,6 +44,8 @@ export class Hosts {
   readonly #owner: HostsOwner;
   readonly #listening: Listening;
   readonly #hosts = new Map<number, TcpHost>();
+  /** Servers that other threads have closed, and of whose connections this one has still messages to take. */
+  readonly #leftOver = new Set<TcpServer>();
   /** Servers of other threads, of whose connections this one gets no events. */
   readonly #others = new WeakHandles<number, TcpServer>();
   /** On which io worker each attempt to connect is. */
@@ -175,6 +177,8 @@ export class Hosts {
     if (!(server instanceof TcpServer)) return;
     // Its other io workers may not have closed it yet: all their connections have been told to end.
     this.#hosts.delete(id);
+    for (const left of this.#leftOver) if (left.connectionCount === 0) this.#leftOver.delete(left);
+    if (server.connectionCount > 0) this.#leftOver.add(server);
     server.ended();
     this.#owner.onChanged();
   }
@@ -197,7 +201,8 @@ export class Hosts {
 
   /** The same, now. */
   finishAll(): void {
-    for (const host of this.#hosts.values()) host.finishAll();
+    for (const host of [...this.#hosts.values(), ...this.#leftOver]) host.finishAll();
+    this.#leftOver.clear();
   }
 
   /** Closes the clients, and leaves the servers to other threads; those that no other thread has are closed. */

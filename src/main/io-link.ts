@@ -188,7 +188,7 @@ export class IoLink implements LaneListener {
   drainReport(): DrainReport {
     let unsentBytes = 0;
     for (const connection of this.#connections.values()) unsentBytes += connection.bufferedAmount;
-    return { connections: this.#connections.size, cut: this.#connections.size, unsentBytes };
+    return { connections: this.#connections.size, cut: this.#connections.size, unsentBytes, lostMessages: 0 };
   }
 
   /** Calls the io worker. Rejects with its error, or with ERR_REACTOR_IO_WORKER_CRASH if it ends first. */

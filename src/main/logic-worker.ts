@@ -46,6 +46,8 @@ export async function runLogic(task: LogicTask): Promise<void> {
   await stopped;
   // With the reactor over there is nothing to leave.
   await server.unsubscribe().catch(ignoreEnd);
+  // Nobody takes any more what is left of its connections: they tell of their end now, while there is logic to hear it.
+  if (server.isOver) await server.finish(AbortSignal.abort());
   await logic.stop?.(context);
   await reactor.close();
   port.close();

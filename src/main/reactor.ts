@@ -384,7 +384,10 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
    * Thread: any.
    */
   destroy(): void {
-    if (this.#ended) return;
+    if (this.#ended) {
+      this.#finishEnded();
+      return;
+    }
     this.#closing ??= Promise.resolve(NOTHING_CLOSED);
     this.#cut();
   }
@@ -414,8 +417,14 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
 
   // ---- ending ----
 
+  /** It was over already: this thread takes no more of what is left. */
+  #finishEnded(): CloseReport {
+    this.#hosts.finishAll();
+    return NOTHING_CLOSED;
+  }
+
   async #shutDown(timeoutMs: number): Promise<CloseReport> {
-    if (this.#ended) return NOTHING_CLOSED;
+    if (this.#ended) return this.#finishEnded();
     const unread = this.#hosts.watchUnread();
     const report = await this.#hold(() =>
       withDeadline(timeoutMs, async (deadline) => {
@@ -439,7 +448,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
 
   /** Leaves the reactor to the other threads. */
   async #detach(timeoutMs: number): Promise<CloseReport> {
-    if (this.#ended) return NOTHING_CLOSED;
+    if (this.#ended) return this.#finishEnded();
     const report = await this.#hold(() =>
       withDeadline(timeoutMs, async (deadline) => {
         const late = new Promise<CloseReport>((resolve) => {
@@ -455,6 +464,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
       }),
     );
     this.#end('reactor-close');
+    this.#hosts.finishAll();
     return report;
   }
 

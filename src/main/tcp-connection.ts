@@ -321,12 +321,15 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
   /**
    * The messages one by one, to the iteration instead of 'message' listeners; while one is handled the others wait, and
    * then the socket is not read. The loop ends with the connection. It throws ERR_REACTOR_CONNECTION_CLOSED if the
-   * connection broke. Leaving the loop early leaves the connection open. Thread: app.
+   * connection broke, and ERR_REACTOR_UNSUPPORTED in a thread that does not get its events. Leaving the loop early leaves the
+   * connection open. Thread: app.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, undefined> {
-    this.#watch();
-    const isOver = (): boolean => !this.#receives && (this.#flow.hasLeft || this.state === 'closed');
-    yield* this.#flow.iterate(() => this.#end === 'emitted' || this.#closeEmitted || isOver());
+    if (!this.#receives && !this.#flow.hasLeft) {
+      const message = 'The iteration: this thread does not get the events of the connection';
+      throw new ReactorError('ERR_REACTOR_UNSUPPORTED', message);
+    }
+    yield* this.#flow.iterate(() => this.#end === 'emitted' || this.#closeEmitted || !this.#receives);
     const reason = this.#closeEvent?.reason;
     if (reason !== undefined && !ORDERLY.has(reason)) throw this.#closedError('The iteration');
   }
@@ -385,6 +388,8 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
   destroy(): void {
     if (this.#closeEmitted) return;
     const isOver = this.state === 'closed';
+    // Before it is closed: a listener that is added right behind this call is told of it, too.
+    this.#watch();
     this.#destroyed = true;
     this.#sending.stop();
     this.#flow.cut();
@@ -488,7 +493,7 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
     if (this.#closeEvent !== undefined) return;
     this.#closeEvent = event;
     // Who gets no messages has none to wait for.
-    if (!this.#receives) this.#flow.cut();
+    if (!this.#receives || event.isCut === true) this.#flow.cut();
     this.#assembly = undefined;
     this.#sending.close(() => this.#closedError('flush()'));
     this.#context.requests.close(this.id, () => this.#closedError('request()'));
@@ -714,7 +719,6 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
   /** A thread that does not get the events is told of some of them all the same. */
   #watch(): void {
     if (this.#receives || this.#watching || this.#closeEvent !== undefined) return;
-    // Not as this thread sees it: after destroy() there is still the close to be heard of.
     const state = this.#context.table.state(this.slot, this.generation);
     if (state === slotState.CLOSED || state === slotState.FREE) return;
     this.#watching = true;

@@ -40,8 +40,8 @@ const NOWHERE: ServerAddress = Object.freeze({ address: '', port: 0, family: '' 
  */
 export class TcpServer extends TcpHost {
   readonly #backend: ServerBackend;
-  /** @internal What it listens with, its port included; undefined in a thread that has neither listened nor subscribed. */
-  request: ListenRequest | undefined;
+  /** Private: there are keys in it, and whoever logs a server writes what all can see. */
+  #request: ListenRequest | undefined;
   #address: ServerAddress = NOWHERE;
   #subscribed = false;
   /** @internal This thread has called listen(). */
@@ -65,6 +65,11 @@ export class TcpServer extends TcpHost {
   /** @internal The reactor's. */
   get handle(): ReactorHandle {
     return this.#backend.handle;
+  }
+
+  /** @internal What it listens with, its port included; undefined in a thread that has neither listened nor subscribed. */
+  get request(): ListenRequest | undefined {
+    return this.#request;
   }
 
   /** Where it listens, as `net.Server` gives it. In another thread it is known after `subscribe()`. Thread: any. */
@@ -186,7 +191,7 @@ export class TcpServer extends TcpHost {
   /** @internal */
   listening({ request, address }: ServerDescription, subscribed: boolean): void {
     // If it has to be done again, then on the same port.
-    this.request = { ...request, port: address.port };
+    this.#request = { ...request, port: address.port };
     this.#subscribed = subscribed;
     this.#address = address;
     // The caller's `await` goes on in a microtask; only then can it add listeners.
@@ -207,7 +212,7 @@ export class TcpServer extends TcpHost {
   #noteTls(tls: TlsServerSettings | undefined): void {
     const { request } = this;
     if (tls === undefined || request?.tls === undefined || tls.version <= request.tls.version) return;
-    this.request = { ...request, tls };
+    this.#request = { ...request, tls };
   }
 
   /** @internal Whoever closed it, it is over. */

@@ -10,7 +10,7 @@ import {
   tlsReasonOf,
   tlsVersions,
 } from '../shared/tls-settings.js';
-import { type Check, type Checks, check, DAY_MS, flag, integer, oneOf, text } from './checks.js';
+import { type Check, type Checks, check, DAY_MS, flag, integer, oneOf, show, showKind, text } from './checks.js';
 
 /** What servers and clients have in common. Named as in node:tls; no functions, which cannot be passed to another thread. */
 export interface TlsOptions extends TlsCredentials {
@@ -57,6 +57,16 @@ const credentials: Checks<TlsCredentials> = {
   minVersion: oneOf(...tlsVersions),
   maxVersion: oneOf(...tlsVersions),
 };
+
+/** Of which a wrong value may be shown. */
+const OPEN_OPTIONS: ReadonlySet<string> = new Set<keyof TlsServerOptions | keyof TlsClientOptions>([
+  'minVersion',
+  'maxVersion',
+  'rejectUnauthorized',
+  'handshakeTimeoutMs',
+  'requestCert',
+  'servername',
+]);
 
 const common: Checks<TlsOptions> = {
   ...credentials,
@@ -131,7 +141,12 @@ function checkAll<T>(call: string, options: unknown, checks: Checks<T>, path: st
     const message = `${call}: option '${path}.${name}' is a function, and functions cannot be passed to the io worker`;
     throw invalid(`${message}; there are ${Object.keys(checks).join(', ')}`);
   }
-  check(call, options, checks, `${path}.`);
+  check(call, options, checks, `${path}.`, showOpenly);
+}
+
+/** Errors end in logs, where no key is to be. */
+function showOpenly(value: unknown, name: string): string {
+  return typeof value === 'object' || !OPEN_OPTIONS.has(name) ? showKind(value) : show(value);
 }
 
 /** What needs more than a look at one option. */

@@ -77,6 +77,8 @@ export interface DrainReport {
   readonly cut: number;
   /** Bytes that had been accepted on them and that the kernel never got. */
   readonly unsentBytes: number;
+  /** Messages that a thread had not finished when it died, and that no other thread came for. */
+  readonly lostMessages: number;
 }
 
 /**

@@ -195,6 +195,8 @@ export interface CloseEvent {
   readonly unsentBytes: number;
   /** Another one will be made in its place. */
   readonly reconnecting?: boolean;
+  /** The time that a close() had is up: what has been received and not been taken is lost. */
+  readonly isCut?: boolean;
   /** As the table had them: by the time the event is read, its slot may be another's. */
   readonly counts: ConnectionCounts;
   readonly error?: ErrorData;
@@ -209,14 +211,15 @@ export interface CloseEvent {
  * ```
  */
 const closeOffset = { REASON: 0, FLAGS: 2, UNSENT: 4, COUNTS: 12, ERROR: 60 } as const;
-const closeFlag = { RECONNECTING: 1 } as const;
+const closeFlag = { RECONNECTING: 1, CUT: 2 } as const;
 const COUNT_BYTES = 8;
 
 export function encodeClose(event: Omit<CloseEvent, 'error'>, error: Error | undefined): Buffer {
   const json = error === undefined ? '' : JSON.stringify(toErrorData(error));
   const payload = Buffer.alloc(closeOffset.ERROR + Buffer.byteLength(json));
   payload.writeUInt16LE(closeReasonCode(event.reason), closeOffset.REASON);
-  payload.writeUInt16LE(event.reconnecting === true ? closeFlag.RECONNECTING : 0, closeOffset.FLAGS);
+  const reconnecting = event.reconnecting === true ? closeFlag.RECONNECTING : 0;
+  payload.writeUInt16LE(reconnecting | (event.isCut === true ? closeFlag.CUT : 0), closeOffset.FLAGS);
   payload.writeDoubleLE(event.unsentBytes, closeOffset.UNSENT);
   const { lastReceivedAt, bytesReceived, bytesSent, messagesReceived, droppedMessages, roundTripMs } = event.counts;
   for (const [index, count] of [
@@ -235,9 +238,11 @@ export function encodeClose(event: Omit<CloseEvent, 'error'>, error: Error | und
 
 export function decodeClose(payload: Buffer): CloseEvent {
   const count = (index: number): number => payload.readDoubleLE(closeOffset.COUNTS + index * COUNT_BYTES);
+  const flags = payload.readUInt16LE(closeOffset.FLAGS);
   const event: CloseEvent = {
     reason: closeReasonOf(payload.readUInt16LE(closeOffset.REASON)),
-    ...(payload.readUInt16LE(closeOffset.FLAGS) === closeFlag.RECONNECTING && { reconnecting: true }),
+    ...((flags & closeFlag.RECONNECTING) !== 0 && { reconnecting: true }),
+    ...((flags & closeFlag.CUT) !== 0 && { isCut: true }),
     unsentBytes: payload.readDoubleLE(closeOffset.UNSENT),
     counts: {
       lastReceivedAt: count(0),

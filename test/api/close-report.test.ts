@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { attach, type CloseReport } from '../../src/index.js';
 import { nextConnection, until } from '../fixtures/events.js';
 import { HOST, props } from '../fixtures/scene.js';
+import { AppThread } from '../fixtures/thread-app.js';
 
 const MIB = 1024 * 1024;
 
@@ -59,6 +60,20 @@ describe('the report of a close', () => {
       await until(() => connection.isPaused());
       const report = call === 'server' ? await server.close({ drainMs: 40 }) : await reactor.close({ timeoutMs: 40 });
       expect(report, call).to.deep.equal({ connections: 1, cut: 1, unsentBytes: 0, unreadMessages: 4 });
+    }
+  });
+
+  it('counts the messages that a thread had not finished when it died, and that no other one came for', async () => {
+    for (const call of ['server', 'reactor'] as const) {
+      const reactor = await own.spawn();
+      const server = await reactor.listen({ host: HOST, port: 0, dispatch: 'balance' });
+      const thread = await AppThread.subscribed(own, server, { on: { exit: 'exit' } });
+      (await own.connectRaw(server.address.port)).read().send('exit', '1', '2', '3');
+      await thread.exited;
+      await until(() => reactor.stats().heldConnections === 1);
+      const report = call === 'server' ? await server.close({ drainMs: 400 }) : await reactor.close({ timeoutMs: 400 });
+      // The peer does not end its side; whether that is waited for is not what this is about.
+      expect(report.unreadMessages, call).to.equal(4);
     }
   });
 

@@ -469,6 +469,12 @@ describe('TLS', () => {
       expect(causeCode(nearEnd.detail.error)).to.match(/^ERR_SSL_.*ALERT/);
     });
 
+    it('has no keys in what is logged of a server', async () => {
+      const { key } = identity('server');
+      const server = await stage.listen({ tls: { ...identity('server'), key: key.toString() } });
+      expect(JSON.stringify({ ...server })).not.to.contain('PRIVATE KEY');
+    });
+
     it('takes a FIN without a farewell for an end', async () => {
       const { far, relay } = await relayed({ codec: 'raw' });
       const end = closed(far);

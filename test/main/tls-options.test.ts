@@ -108,6 +108,25 @@ describe('the TLS options of a server', () => {
     }
   });
 
+  it('are not shown by errors: these end in logs', () => {
+    const secret = own.key.toString();
+    for (const options of [
+      secret,
+      { ...own, key: { pem: secret } },
+      { ...own, passphrase: { secret } },
+      { ...own, sni: secret },
+      { ...own, sni: { 'a.b': secret } },
+      { ...own, sni: { 'a.b': { ...own, pfx: [secret] } } },
+      { ...own, ALPNProtocols: secret },
+      { ...own, servername: { secret } },
+      { ...own, minVersion: [secret] },
+    ]) {
+      const { message } = refusal(() => ofServer(options as object));
+      expect(message).to.match(/(got an? (string|object|array)|there is no option)/);
+      expect(message).not.to.contain('PRIVATE KEY');
+    }
+  });
+
   it('become data of their own: no pool of buffers goes along, and later changes do nothing', () => {
     const cert = Buffer.from(own.cert);
     const { cert: copied } = tlsServerSettings('listen()', { cert, key: own.key }, 0);

@@ -128,7 +128,10 @@ describe('CLOSE', () => {
 
   it('comes out as it went in for every reason', () => {
     for (const reason of closeReasons) {
-      expect(decodeClose(encodeClose({ ...close, reason }, undefined))).to.deep.equal({ ...close, reason });
+      for (const flags of [{}, { isCut: true }, { reconnecting: true }, { isCut: true, reconnecting: true }]) {
+        const event = { ...close, reason, ...flags };
+        expect(decodeClose(encodeClose(event, undefined))).to.deep.equal(event);
+      }
     }
   });
 

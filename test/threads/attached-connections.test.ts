@@ -87,6 +87,15 @@ describe('an attached thread', () => {
     expect(reason).to.equal('local-destroy');
   });
 
+  it('cannot iterate over a connection of which another thread gets the events', async () => {
+    const server = await stage.listen({ dispatch: 'balance' });
+    const thread = await AppThread.subscribed(own, server);
+    await stage.connectRaw(server.address.port);
+    const [{ id } = { id: 0 }] = await thread.log('connection').reaches(1);
+    const iteration = stage.reactor.connection(id)[Symbol.asyncIterator]();
+    expect((await rejection(iteration.next())).code).to.equal('ERR_REACTOR_UNSUPPORTED');
+  });
+
   it("hears 'close' of several watched connections, each its own", async () => {
     const server = await stage.listen();
     const thread = await AppThread.attached(own, stage.reactor.handle);

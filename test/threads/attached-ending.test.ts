@@ -221,6 +221,37 @@ describe('the end of a server or a reactor, in all threads', () => {
     expect(error.code).to.equal('ERR_REACTOR_NO_SUCH_SERVER');
   });
 
+  for (const way of ['server', 'reactor'] as const) {
+    it(`cuts what a thread has paused when the time of ${way}.close() is up, and tells it what it had not taken`, async () => {
+      const reactor = await own.spawn();
+      const server = await reactor.listen({ host: HOST, port: 0, dispatch: 'balance' });
+      const thread = await AppThread.subscribed(own, server, { on: { pause: 'pause' } });
+      (await own.connectRaw(server.address.port)).read().send('pause', '1', '2', '3');
+      await thread.texts(1);
+      const report = way === 'server' ? await server.close({ drainMs: 50 }) : await reactor.close({ timeoutMs: 50 });
+      expect(report).to.deep.include({ connections: 1, cut: 1 });
+      const [close] = await thread.log('close').reaches(1);
+      expect(close).to.deep.include({ reason: `${way}-close`, unread: 3 });
+      expect(await thread.texts(1)).to.deep.equal(['pause']);
+    });
+  }
+
+  it('leaves to a thread what had closed before; it hears of that when it ends its own part', async () => {
+    const reactor = await own.spawn();
+    const server = await reactor.listen({ host: HOST, port: 0, dispatch: 'balance' });
+    const thread = await AppThread.subscribed(own, server, { on: { pause: 'pause' } });
+    const peer = (await own.connectRaw(server.address.port)).read().send('pause', '1', '2', '3');
+    await thread.texts(1);
+    peer.reset();
+    await until(() => reactor.stats().openConnections === 0);
+    await server.close();
+    await thread.log('closed').reaches(1);
+    expect(thread.log('close').entries).to.deep.equal([]);
+    await thread.do('closeReactor');
+    const [close] = await thread.log('close').reaches(1);
+    expect(close).to.deep.include({ reason: 'peer-reset', unread: 3 });
+  });
+
   it('waits for what the subscribers have still to handle and to answer', async () => {
     const server = await stage.listen({ dispatch: 'balance' });
     const thread = await AppThread.subscribed(own, server, { on: { 1: 'sleep' }, echo: 're ' });

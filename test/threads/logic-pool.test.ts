@@ -119,6 +119,29 @@ describe('LogicPool', () => {
     await pool.close();
   });
 
+  it('tells its logic of the end of each connection in front of stop(), also of one that was cut with messages unread', async () => {
+    const server = await stage.listen({ dispatch: 'balance', codec: 'line' });
+    const heard = new BroadcastChannel(`pool of ${server.id}`);
+    const news = new Log<unknown>();
+    heard.onmessage = (event) => news.add((event as { data: unknown }).data);
+    own.defer(() => heard.close());
+    const filename = inline(`
+      import { BroadcastChannel } from 'node:worker_threads';
+      const channel = new BroadcastChannel('pool of ${server.id}');
+      channel.unref();
+      export default {
+        onMessage(connection) { connection.pause(); channel.postMessage('paused'); },
+        onDisconnect(connection, reason, { unreadMessages }) { channel.postMessage({ reason, unreadMessages }); },
+        stop() { channel.postMessage('stop'); },
+      };
+    `);
+    await LogicPool.start(server, { filename, threads: 1 });
+    (await stage.connectRaw(server.address.port)).read().write(Buffer.from('0\n1\n2\n3\n'));
+    await news.reaches(1);
+    expect(await server.close({ drainMs: 50 })).to.deep.include({ connections: 1, cut: 1 });
+    expect(await news.reaches(3)).to.deep.equal(['paused', { reason: 'server-close', unreadMessages: 3 }, 'stop']);
+  });
+
   it('ends when the server is closed', async () => {
     const { server, pool } = await start();
     const before = stage.reactor.stats().threads.length;
