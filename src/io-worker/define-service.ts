@@ -2,13 +2,13 @@ import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectionId } from '../shared/connection-id.js';
 
 /** What a service has of a connection. Each service has its own object for it. Thread: io worker. */
-export interface ServiceConnection<Data = unknown> {
+export interface ServiceConnection<Data = unknown, Options = unknown> {
   readonly id: ConnectionId;
   readonly remoteAddress: string;
   readonly remotePort: number;
   /** The service's own, for whatever it likes to keep with the connection; undefined at first. */
   data: Data;
-  readonly context: ServiceContext;
+  readonly context: ServiceContext<Options, Data>;
   readonly state: 'open' | 'closing' | 'closed';
   /** Bytes sent and not yet with the kernel, by whichever thread. */
   readonly bufferedAmount: number;
@@ -39,14 +39,14 @@ export interface ServiceLog {
 }
 
 /** What a service has of its server or client, on one io worker. */
-export interface ServiceContext<Options = unknown> {
+export interface ServiceContext<Options = unknown, Data = unknown> {
   /** What stood beside `module`. */
   readonly options: Options;
   /** The number of the io worker; 0 if there is one. */
   readonly ioWorker: number;
   readonly log: ServiceLog;
   /** The open connections of the server or client on this io worker. They may come and go while it is walked. */
-  readonly connections: IterableIterator<ServiceConnection>;
+  readonly connections: IterableIterator<ServiceConnection<Data, Options>>;
   /** Calls `fn` once, after `ms` (0 to one day). Returns what `cancel` takes. Throws ERR_REACTOR_INVALID_ARGUMENT. */
   after(ms: number, fn: () => void | Promise<void>): number;
   /** Calls `fn` every `ms` (1 to one day); what is missed while the io worker is busy is left out. Otherwise like `after`. */
@@ -70,25 +70,26 @@ export interface ServiceDefinition<Data = unknown, Options = unknown> {
   /** A call that takes longer is counted and reported. Default 20 ms; 1 ms to one day. */
   readonly slowMs?: number | undefined;
   /** Before the server listens, or the client connects; what it throws rejects that call. */
-  start?(context: ServiceContext<Options>): void | Promise<void>;
+  start?(context: ServiceContext<Options, Data>): void | Promise<void>;
   /** Before anything is received. */
-  onOpen?(connection: ServiceConnection<Data>): void | Promise<void>;
+  onOpen?(connection: ServiceConnection<Data, Options>): void | Promise<void>;
   /**
    * True: it is handled, and goes no further. Anything else, a promise too: it goes on to the next service, then to the application's
    * threads. `data` lies in the memory that was read into, and is valid until the call returns: copy what you keep.
    */
-  onMessage?(connection: ServiceConnection<Data>, data: Buffer): boolean | void | Promise<void>;
+  onMessage?(connection: ServiceConnection<Data, Options>, data: Buffer): boolean | void | Promise<void>;
   /** A system message of one of its `kinds`. `data` as in `onMessage`. */
-  onSystem?(connection: ServiceConnection<Data>, kind: number, data: Buffer): void | Promise<void>;
+  onSystem?(connection: ServiceConnection<Data, Options>, kind: number, data: Buffer): void | Promise<void>;
   /** It has closed: nothing can be sent any more. */
-  onClose?(connection: ServiceConnection<Data>, reason: CloseReason): void | Promise<void>;
+  onClose?(connection: ServiceConnection<Data, Options>, reason: CloseReason): void | Promise<void>;
   /** The server or client has ended, or the service was disabled. Its timers are cleared. A promise is waited for, for a second at most. */
   stop?(): void | Promise<void>;
 }
 
 /**
  * For a service module: `export default defineService({ name, onMessage(connection, data) { ... } })`. It gives back what it is given, with
- * its types checked. Thread: any.
+ * its types checked. TypeScript cannot tell `Data`, what is kept in `connection.data`, nor `Options`: `defineService<Data, Options>({ ... })`.
+ * Thread: any.
  */
 export function defineService<Data, Options = unknown>(
   definition: ServiceDefinition<Data, Options>,

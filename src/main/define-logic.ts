@@ -6,7 +6,7 @@ import type { TcpConnection } from './tcp-connection.js';
 import type { TcpServer } from './tcp-server.js';
 
 /** What a logic module knows of its surroundings. */
-export interface LogicContext {
+export interface LogicContext<Data = unknown> {
   /** This thread's own. */
   readonly reactor: Reactor;
   /** The server that the pool was started for. */
@@ -14,16 +14,16 @@ export interface LogicContext {
   /** 0 to threads - 1; a thread that replaces another one has its number. */
   readonly index: number;
   /** What was given to `LogicPool.start` as `data`, cloned. */
-  readonly data: unknown;
+  readonly data: Data;
 }
 
 /**
  * What a pool's threads do. An error that is thrown in any of these, or a promise that rejects, is uncaught: it ends the thread, which is
  * replaced, and its connections go to the others.
  */
-export interface Logic {
+export interface Logic<Data = unknown> {
   /** Before the first connection. The pool waits for it. */
-  start?(context: LogicContext): void | Promise<void>;
+  start?(context: LogicContext<Data>): void | Promise<void>;
   /** A connection is this thread's from now on; `info.handedOver` if another thread had it before. */
   onConnection?(connection: TcpConnection, info: ConnectionInfo): void;
   /** A message is done when this returns; if the thread dies in it, another one gets it with `info.redelivered`. */
@@ -33,11 +33,14 @@ export interface Logic {
   onDrain?(connection: TcpConnection): void;
   onDisconnect?(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;
   /** After the last one, when the pool closes. The pool waits for it. */
-  stop?(context: LogicContext): void | Promise<void>;
+  stop?(context: LogicContext<Data>): void | Promise<void>;
 }
 
-/** Types the default export of a module for `LogicPool.start`; it returns what it is given. */
-export function defineLogic(logic: Logic): Logic {
+/**
+ * Types the default export of a module for `LogicPool.start`; it returns what it is given. `Data` is what the pool is started with:
+ * `defineLogic<Data>({ ... })`. Thread: any.
+ */
+export function defineLogic<Data = unknown>(logic: Logic<Data>): Logic<Data> {
   return logic;
 }
 
