@@ -4,6 +4,7 @@ import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import {
   encodeServiceReport,
+  type ReportOrigin,
   type ServiceAction,
   type ServiceHook,
   type ServiceReport,
@@ -144,9 +145,9 @@ export class Services {
     const { board, log } = this.#parts;
     board.count(boardCounter.SERVICE_FAILURES);
     const action = actionFor(service, hook, connection);
-    const about = { service: service.name, hook, ...(connection !== undefined && { connectionId: connection.id }) };
-    log.write('error', { ...about, error: toErrorData(cause), action }, 'A service failed');
-    this.#report({ type: 'error', ...about, error: toErrorData(cause), action });
+    const fields = { ...fieldsOf(service, hook, connection), error: messageOf(cause), action };
+    log.write('error', fields, 'A service failed');
+    this.#report({ type: 'error', ...originOf(service, hook, connection), error: toErrorData(cause), action });
     if (action === 'disable') this.#disable(service);
     if (action === 'close') connection?.serviceFailed(failure(service, hook, cause));
   }
@@ -157,9 +158,8 @@ export class Services {
     board.count(boardCounter.SLOW_SERVICE_CALLS);
     const omitted = service.takeReport(monotonicMs());
     if (omitted === undefined) return;
-    const about = { service: service.name, hook, ...(connection !== undefined && { connectionId: connection.id }) };
-    log.write('warn', { ...about, ms, omitted }, 'A service has held the io worker up');
-    this.#report({ type: 'slow', ...about, ms, omitted });
+    log.write('warn', { ...fieldsOf(service, hook, connection), ms, omitted }, 'A service has held the io worker up');
+    this.#report({ type: 'slow', ...originOf(service, hook, connection), ms, omitted });
   }
 
   /** Of those that wait for room in a ring, the newest is enough. */
@@ -209,6 +209,15 @@ export class Services {
       if (view !== undefined && view.state !== 'closed') yield view;
     }
   }
+}
+
+function originOf(service: RunningService, hook: ServiceHook, connection: ServedConnection | undefined): ReportOrigin {
+  return { service: service.name, hook, ...(connection !== undefined && { connectionId: connection.id }) };
+}
+
+/** The same in the log, where other lines have `connection`. */
+function fieldsOf(service: RunningService, hook: ServiceHook, connection: ServedConnection | undefined): object {
+  return { service: service.name, hook, ...(connection !== undefined && { connection: connection.id }) };
 }
 
 function actionFor(

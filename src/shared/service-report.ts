@@ -7,7 +7,8 @@ export type ServiceHook = 'start' | 'onOpen' | 'onMessage' | 'onSystem' | 'onClo
 /** What was done about a service that threw: its connection was closed, the service was taken out, or there was nothing to do. */
 export type ServiceAction = 'close' | 'disable' | 'none';
 
-interface ReportOrigin {
+/** Whom a report is about. */
+export interface ReportOrigin {
   /** The service's name. */
   readonly service: string;
   readonly hook: ServiceHook;

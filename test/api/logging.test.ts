@@ -13,6 +13,8 @@ import { AppThread } from '../fixtures/thread-app.js';
 
 const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
 
+const SERVICE = new URL('../fixtures/service-module.js', import.meta.url);
+
 /** Of those that are reserved for extensions. */
 const IGNORED_KIND = 200;
 
@@ -230,6 +232,25 @@ describe('the log of a reactor', () => {
         await until(() => logger.all.length + reactor.stats().droppedLogLines === sent);
       }
       expect(logger.all.at(-1)?.fields['droppedLines']).to.equal(reactor.stats().droppedLogLines);
+    });
+
+    it('with the same fields for the same things, also from services', async () => {
+      const logger = new Lines('info');
+      const reactor = await own.spawn({ logger });
+      const services = [{ module: SERVICE, options: { throwsIn: 'onMessage', holdMs: 50 } }];
+      const server = await reactor.listen({ host: HOST, port: 0, services });
+      const [connection, peer] = await Promise.all([nextConnection(server), own.connectRaw(server.address.port)]);
+      const gone = closed(connection);
+      peer.send('hold').send('fault');
+      await gone;
+      await reactor.close();
+      const fieldsOf = (message: string): unknown => logger.all.find((line) => line.message === message)?.fields;
+      const { id } = connection;
+      expect(fieldsOf('A service has held the io worker up')).to.include({ service: 'commands', connection: id });
+      expect(fieldsOf('A service failed')).to.include({ connection: id, hook: 'onMessage', error: 'onMessage: no' });
+      const code = 'ERR_REACTOR_SERVICE_FAILED';
+      const error = "Service 'commands' threw in onMessage: onMessage: no";
+      expect(fieldsOf('Connection closed')).to.include({ connection: id, reason: 'service-failed', code, error });
     });
 
     it('one that throws is reported once, as an error of the reactor', async () => {
