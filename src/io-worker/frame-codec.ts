@@ -27,6 +27,7 @@ import type { Codec, CodecOutput, ConnectionCodec } from './codec.js';
 import type { ConnectionChannel } from './codec-channel.js';
 import { ASYNC_ABOVE_BYTES, type Compression } from './compression.js';
 import type { InflationBudget } from './inflation-budget.js';
+import { lengthAsText } from './length-as-text.js';
 import { PartialFrame } from './partial-frame.js';
 
 /** A data frame up to this length is put together here; a longer one goes on piece by piece, as it arrives. */
@@ -440,7 +441,7 @@ export class FrameConnection implements ConnectionCodec {
     if (length < FRAME_OVERHEAD_IN_LENGTH) return this.#fail(`a frame length of ${length}, the least is 2`);
     if (length > this.#maxFrameBytes) {
       this.#failed = true;
-      const message = `The peer announced a frame of ${length} bytes, maxFrameBytes is ${this.#maxFrameBytes}`;
+      const message = `The peer announced a frame of ${length} bytes${lengthAsText(length)}, maxFrameBytes is ${this.#maxFrameBytes}`;
       this.#sink.fail('frame-too-large', new ReactorError('ERR_REACTOR_FRAME_TOO_LARGE', message));
       return false;
     }

@@ -1,6 +1,7 @@
 import { ReactorError } from '../shared/reactor-error.js';
 import { readU32 } from '../shared/shared-memory.js';
 import { type CodecChannel, STREAM_ABOVE_BYTES } from './codec.js';
+import { lengthAsText } from './length-as-text.js';
 import { PartialFrame } from './partial-frame.js';
 import { LENGTH_BYTES, payloadType, TYPE_BYTES } from './simple-reactor-format.js';
 
@@ -153,7 +154,7 @@ export class PlainDecoder {
 /** The length word is not allowed. */
 export function failLength(channel: CodecChannel, length: number, maxFrameBytes: number): void {
   if (length > maxFrameBytes) {
-    const message = `The peer announced a message of ${length} bytes, maxFrameBytes is ${maxFrameBytes}`;
+    const message = `The peer announced a message of ${length} bytes${lengthAsText(length)}, maxFrameBytes is ${maxFrameBytes}`;
     channel.fail('frame-too-large', new ReactorError('ERR_REACTOR_FRAME_TOO_LARGE', message));
   } else failPayload(channel, length);
 }

@@ -295,6 +295,13 @@ for (const { name, options } of readModes) {
           await peer.read().gone;
         });
 
+        it("is 'frame-too-large' when the peer speaks another protocol, and the error shows how that begins", async () => {
+          const { peer, witness } = await open();
+          peer.write(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+          const { detail } = await witness.closesWith('frame-too-large', stage);
+          expect(detail.error?.message).to.include('542393671 bytes ("GET " as text)');
+        });
+
         const bombs: Record<string, Buffer> = {
           'announces 4 GiB': Buffer.concat([Buffer.from([255, 255, 255, 255]), Buffer.alloc(1000)]),
           'announces 1,000 bytes for each of its own': Buffer.concat([

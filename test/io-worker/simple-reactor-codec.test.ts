@@ -233,6 +233,11 @@ sys.stdout.buffer.write(b''.join(out))`;
       expectRejection(plain, hex('05000000 01000000 61 03000000 01'), 13, tooShort(3), [message('a')]);
       expectRejection(plain, hex('410d0300 01'), 4, tooLarge(200_001, 200_000));
       expectRejection(plain, hex('ffffffff 01'), 4, tooLarge(2 ** 32 - 1, 200_000));
+      const { text, ...rest } = tooLarge(0x20544547, 200_000);
+      expectRejection(plain, Buffer.from('GET /'), 4, {
+        ...rest,
+        text: text.replace(' bytes,', ' bytes ("GET " as text),'),
+      });
       const longest = frame(payload(1, body(200_000 - 4)));
       expectFindings(findingsOf(plain, [longest]), [message(body(200_000 - 4))]);
       expect(plain.maxMessageBytes).to.equal(200_000 - 4);
