@@ -6,6 +6,7 @@ import { boardCounter } from '../shared/status-board.js';
 import { type TlsServerSettings, tlsReasonOf } from '../shared/tls-settings.js';
 import { AcceptLimits } from './accept-limits.js';
 import { type AcceptedHandle, peerAddressOf, takeHandles } from './accepted-handles.js';
+import { errorFields } from './error-fields.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
 import { addressesOf, type UnixPaths } from './socket-addresses.js';
@@ -132,11 +133,8 @@ export class Acceptor {
       },
       onFailed: (error, peer) => {
         this.#loop.board.count(boardCounter.REFUSED);
-        this.#loop.log.write(
-          'info',
-          { server: this.#origin.id, ...peer, error: error.message },
-          'TLS handshake failed',
-        );
+        const fields = { server: this.#origin.id, ...peer, ...errorFields(error) };
+        this.#loop.log.write('info', fields, 'TLS handshake failed');
         this.#origin.announceTlsFailure(peer, error);
       },
     });

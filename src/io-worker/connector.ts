@@ -6,6 +6,7 @@ import type { Target } from '../shared/reconnect-settings.js';
 import { boardCounter } from '../shared/status-board.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { Codec } from './codec.js';
+import { errorFields } from './error-fields.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
 import { addressesOf } from './socket-addresses.js';
@@ -70,7 +71,8 @@ export class Connector {
       this.#stream = await this.#connected(this.#codec);
     } catch (error) {
       this.#destroy();
-      const fields = { client: this.#request.client, to: this.#where, error: (error as Error).message };
+      const where = this.#where;
+      const fields = { client: this.#request.client, to: where, ...errorFields(error as Error, where) };
       this.#loop.log.write('info', fields, 'Could not connect');
       throw error;
     } finally {

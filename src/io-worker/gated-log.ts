@@ -1,5 +1,6 @@
 import { type LogLevel, logLevels } from '../shared/log-protocol.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
+import { hidePayloads } from './hidden-payloads.js';
 import type { IoLog } from './io-log.js';
 
 /** Where lines go that have passed the gate. */
@@ -56,18 +57,8 @@ export class GatedLog implements IoLog {
   }
 
   #shown(fields: object): object {
-    const shown: { [name: string]: unknown; droppedLines?: number } = {};
-    for (const [name, value] of Object.entries(fields)) {
-      shown[name] = value instanceof Uint8Array ? showPayload(value, this.#payloadBytes) : value;
-    }
+    const shown: { [name: string]: unknown; droppedLines?: number } = hidePayloads(fields, this.#payloadBytes);
     if (this.#dropped > 0) shown.droppedLines = this.#dropped;
     return shown;
   }
-}
-
-function showPayload(payload: Uint8Array, bytes: number): string {
-  const size = `${payload.length} bytes`;
-  if (bytes === 0) return `[${size}]`;
-  const shown = Buffer.from(payload.buffer, payload.byteOffset, Math.min(bytes, payload.length)).toString('hex');
-  return bytes < payload.length ? `${shown}... [${size}]` : shown;
 }

@@ -1,14 +1,16 @@
 /** The backend thread's entry: what pino's transport loads there. */
 import { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
-import type { BackendSettings, RotationSettings } from '../shared/log-protocol.js';
+import { parentPort } from 'node:worker_threads';
+import type { BackendSettings } from '../shared/log-protocol.js';
+import { RotatingFile } from './rotating-file.js';
 
 /** Written at once: by so much a file may grow beyond the size that it rotates at. */
 const PIECE_BYTES = 64 * 1024;
 
-/** sonic-boom, as pino and pino-roll make it. */
+/** A file that rotates, or one as pino makes it. */
 interface Destination extends EventEmitter {
-  write(text: string): boolean;
+  write(text: string): unknown;
   end(): void;
 }
 
@@ -28,8 +30,7 @@ class WholeLines extends EventEmitter {
     destination.on('error', (error) => this.emit('error', error));
     destination.on('close', () => this.emit('close'));
     destination.on('drain', () => {
-      // Behind the rotation, which waits for the same event.
-      if (this.#isWriting) setImmediate(() => this.#written());
+      if (this.#isWriting) this.#written();
     });
   }
 
@@ -79,23 +80,18 @@ class WholeLines extends EventEmitter {
 }
 
 // biome-ignore lint/style/noDefaultExport: pino's transport looks for it
-export default async function open({ to, rotate }: BackendSettings): Promise<WholeLines> {
-  const require = createRequire(import.meta.url);
+export default function open({ to, rotate }: BackendSettings): WholeLines {
   if (typeof to === 'string' && rotate !== undefined) {
-    const roll = require('pino-roll') as (options: object) => Promise<Destination>;
-    return new WholeLines(await roll({ file: to, ...rollOptions(rotate) }), true);
+    return new WholeLines(new RotatingFile(to, rotate, tellUndeleted), true);
   }
-  const { pino } = require('pino') as typeof import('pino');
+  const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
   return new WholeLines(
     pino.destination({ dest: to, sync: false, append: true }) as Destination,
     typeof to === 'string',
   );
 }
 
-function rollOptions({ frequency, sizeBytes, keep }: RotationSettings): object {
-  return {
-    ...(frequency !== undefined && { frequency }),
-    ...(sizeBytes !== undefined && { size: `${sizeBytes}b` }),
-    ...(keep !== undefined && { limit: { count: keep, removeOtherLogFiles: true } }),
-  };
+/** As an event of the transport's stream: an error would be its end. */
+function tellUndeleted(error: Error): void {
+  parentPort?.postMessage({ code: 'EVENT', name: 'undeleted', args: [error] });
 }

@@ -1,5 +1,5 @@
-import { join, parse } from 'node:path';
-import { type BackendSettings, type LogMessage, type LogWiring, logThreshold } from '../shared/log-protocol.js';
+import { ownTarget } from '../shared/log-files.js';
+import { type LogMessage, type LogWiring, logThreshold } from '../shared/log-protocol.js';
 import { toErrorData } from '../shared/reactor-error.js';
 import type { StatusBoard } from '../shared/status-board.js';
 import { GatedLog, type LogThreshold } from './gated-log.js';
@@ -18,18 +18,12 @@ export function openLog(
 ): GatedLog {
   const { backend, redact, startsAtOnce, payloadBytes } = settings;
   if (backend === undefined) return new GatedLog(new PortSink(port), at.threshold, at.board, payloadBytes);
-  const own = at.ioWorkers > 1 && backend.rotate !== undefined ? ownFile(backend, at.worker) : backend;
-  const sink = new PinoSink(own, { redact, worker: at.worker }, (error) => {
-    const message: LogMessage = { failed: toErrorData(error) };
+  const own = ownTarget(backend, at.worker, at.ioWorkers);
+  const sink = new PinoSink(own, { redact, worker: at.worker }, (error, what) => {
+    const message: LogMessage = { what, error: toErrorData(error) };
     port.postMessage(message);
   });
   // Whatever is wrong with it, the io worker is needed more.
   if (startsAtOnce && at.threshold.logThreshold < logThreshold.SILENT) sink.tryToStart();
   return new GatedLog(sink, at.threshold, at.board, payloadBytes);
-}
-
-/** Several cannot rotate one file: 'app.log' becomes 'app-io0.log', of which rotation makes 'app-io0.1.log'. */
-function ownFile(backend: BackendSettings, worker: number): BackendSettings {
-  const { dir, name, ext } = parse(String(backend.to));
-  return { ...backend, to: join(dir, `${name}-io${worker}${ext}`) };
 }

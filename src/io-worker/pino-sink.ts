@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import type { Logger } from 'pino';
-import type { BackendSettings, LogLevel } from '../shared/log-protocol.js';
+import type { BackendSettings, LogFailure, LogLevel } from '../shared/log-protocol.js';
 import type { LogSink } from './gated-log.js';
 
 /** Beyond the 4 MiB that the backend's shared memory takes. */
@@ -12,7 +12,7 @@ interface BackendStream {
   write(line: string): boolean;
   flush(done: (error?: Error) => void): void;
   end(): void;
-  on(event: 'drain' | 'error', listener: (error: Error) => void): void;
+  on(event: 'drain' | 'error' | 'undeleted', listener: (error: Error) => void): void;
 }
 
 /**
@@ -24,18 +24,18 @@ export class PinoSink implements LogSink {
   readonly #settings: BackendSettings;
   readonly #redact: readonly string[];
   readonly #worker: number;
-  readonly #onFailed: (error: Error) => void;
+  readonly #onFailed: (error: Error, what: LogFailure) => void;
   #stream: BackendStream | undefined;
   #logger: Logger | undefined;
   /** Written while the shared memory was full. */
   #waitingBytes = 0;
   #isOver = false;
 
-  /** @param onFailed called once, if the log cannot be written any more */
+  /** @param onFailed called once with 'failed', if the log cannot be written any more, and for each full file that cannot be deleted */
   constructor(
     settings: BackendSettings,
     { redact, worker }: { readonly redact: readonly string[]; readonly worker: number },
-    onFailed: (error: Error) => void,
+    onFailed: (error: Error, what: LogFailure) => void,
   ) {
     this.#settings = settings;
     this.#redact = redact;
@@ -92,6 +92,7 @@ export class PinoSink implements LogSink {
       this.#waitingBytes = 0;
     });
     stream.on('error', (error) => this.#fail(error));
+    stream.on('undeleted', (error) => this.#onFailed(error, 'undeleted'));
     const write = (line: string): void => {
       if (stream.destroyed) return;
       this.#waitingBytes = stream.write(line) ? 0 : this.#waitingBytes + line.length;
@@ -109,6 +110,6 @@ export class PinoSink implements LogSink {
   #fail(error: Error): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#onFailed(error);
+    this.#onFailed(error, 'failed');
   }
 }

@@ -1,16 +1,23 @@
-import { accessSync, closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, resolve } from 'node:path';
-import { type LogLevel, type LogSettings, logLevels, logThreshold } from '../shared/log-protocol.js';
+import { resolve } from 'node:path';
+import { firstFile, LogFiles, ownTarget } from '../shared/log-files.js';
+import {
+  type BackendSettings,
+  type LogLevel,
+  type LogSettings,
+  logLevels,
+  logThreshold,
+} from '../shared/log-protocol.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { type Check, type Checks, DAY_MS, integer, isPlainObject, nested, oneOf, text } from './checks.js';
 
 export interface LogRotation {
-  /** A new file each day, each hour, or after so many ms (1,000 to 30 days). */
+  /** A new file each day, each hour (local time), or after so many ms (1,000 to 30 days), with the first line that is due. */
   frequency?: 'daily' | 'hourly' | number | undefined;
   /** A new file when one has so many bytes (1,024 to 2^40), or '100k', '10m', '1g'. It may become 64 KiB longer. */
   size?: string | number | undefined;
-  /** So many old files are kept, 1 to 10,000. Default: all. */
+  /** So many full files are kept besides the current one, 1 to 10,000. Default: all. */
   keep?: number | undefined;
 }
 
@@ -21,7 +28,7 @@ export interface LogOptions {
   file?: string | undefined;
   /** In place of a file; it stays open. Default 2, stderr. */
   fd?: number | undefined;
-  /** Goes with `file`. 'app.log' becomes 'app.1.log', 'app.2.log' and so on. Default: none. */
+  /** Goes with `file`. 'app.log' becomes 'app.1.log', 'app.2.log' and so on; the highest is the current one. Default: none. */
   rotate?: LogRotation | undefined;
   /** How many bytes of payloads are shown, as hex: 1 to 65,536. False (default): their length only. */
   payloads?: false | number | undefined;
@@ -97,12 +104,14 @@ export const logger: Check = (value) =>
     : `an object with the methods ${logLevels.join(', ')}`;
 
 interface LogChoice {
+  ioWorkers?: number | undefined;
   log?: false | LogOptions | undefined;
   logger?: Logger | undefined;
 }
 
 /** What the options above cannot say each for itself. Throws ERR_REACTOR_INVALID_OPTION. */
-export function checkLog(call: string, { log: given, logger: user }: LogChoice): void {
+export function checkLog(call: string, options: LogChoice): void {
+  const { log: given, logger: user, ioWorkers = 1 } = options;
   if (given === undefined || given === false) {
     if (given === false && user !== undefined) throw invalid(call, "options 'log' and 'logger' exclude each other");
     return;
@@ -119,12 +128,24 @@ export function checkLog(call: string, { log: given, logger: user }: LogChoice):
   }
   try {
     if (fd !== undefined) fstatSync(fd);
-    else if (file !== undefined && rotate !== undefined) accessSync(dirname(resolve(file)), constants.W_OK);
-    else if (file !== undefined) closeSync(openSync(file, 'a'));
+    else if (file !== undefined) {
+      const backend = backendOf(given);
+      for (let worker = 0; worker < ioWorkers; worker++) tryToOpen(ownTarget(backend, worker, ioWorkers));
+    }
   } catch (cause) {
     const what = fd === undefined ? `'log.file' cannot be written` : `'log.fd' is not open`;
     throw invalid(call, `option ${what}: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** As the io worker will: the file that it begins with is there from now on. */
+function tryToOpen({ to, rotate }: BackendSettings): void {
+  let path = String(to);
+  if (rotate !== undefined) {
+    const files = new LogFiles(path);
+    path = files.pathOf(firstFile(files, rotate, Date.now()).number);
+  }
+  closeSync(openSync(path, 'a'));
 }
 
 /** Which paths there are, only pino knows. */
@@ -146,16 +167,19 @@ function invalid(call: string, message: string, options?: ErrorOptions): Reactor
 /** Undefined: there is no log. */
 export function logSettings({ log: given, logger: user }: LogChoice): LogSettings | undefined {
   if (given === false) return undefined;
-  const { file, fd = STDERR, rotate, payloads, redact = [] } = given ?? {};
-  const backend = {
-    to: file === undefined ? fd : resolve(file),
-    rotate: rotate && { frequency: rotate.frequency, sizeBytes: bytesOf(rotate.size), keep: rotate.keep },
-  };
+  const { payloads, redact = [] } = given ?? {};
   return {
-    backend: user === undefined ? backend : undefined,
+    backend: user === undefined ? backendOf(given ?? {}) : undefined,
     startsAtOnce: given !== undefined,
     payloadBytes: payloads === undefined || payloads === false ? 0 : payloads,
     redact,
+  };
+}
+
+function backendOf({ file, fd = STDERR, rotate }: LogOptions): BackendSettings {
+  return {
+    to: file === undefined ? fd : resolve(file),
+    rotate: rotate && { frequency: rotate.frequency, sizeBytes: bytesOf(rotate.size), keep: rotate.keep },
   };
 }
 

@@ -1,9 +1,14 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { LogMessage, LogSettings, LogWiring } from '../shared/log-protocol.js';
+import type { LogFailure, LogMessage, LogSettings, LogWiring } from '../shared/log-protocol.js';
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 import type { Logger } from './log-options.js';
 
-/** What io workers tell of their logs: lines for the user's logger, and that one cannot be written any more. */
+const failures: Readonly<Record<LogFailure, string>> = {
+  failed: 'The log cannot be written',
+  undeleted: 'A full file of the log cannot be deleted',
+};
+
+/** What io workers tell of their logs: lines for the user's logger, and what is wrong with one. */
 export class LogReceiver {
   readonly #settings: LogSettings;
   readonly #logger: Logger | undefined;
@@ -11,9 +16,9 @@ export class LogReceiver {
   readonly #ports = new Set<MessagePort>();
   /** Lines that are to be acknowledged. */
   readonly #taken = new Map<MessagePort, number>();
-  #hasFailed = false;
+  readonly #told = new Set<LogFailure>();
 
-  /** @param onFailed called once at most */
+  /** @param onFailed called once at most for each kind of failure */
   constructor(settings: LogSettings, logger: Logger | undefined, onFailed: (error: ReactorError) => void) {
     this.#settings = settings;
     this.#logger = logger;
@@ -42,8 +47,8 @@ export class LogReceiver {
   }
 
   #take(port: MessagePort, message: LogMessage): void {
-    if ('failed' in message) {
-      this.#fail(fromErrorData(message.failed));
+    if ('what' in message) {
+      this.#fail(message.what, fromErrorData(message.error));
       return;
     }
     this.#acknowledgeSoon(port);
@@ -51,7 +56,7 @@ export class LogReceiver {
     try {
       this.#logger?.[level](fields, text);
     } catch (error) {
-      this.#fail(error);
+      this.#fail('failed', error);
     }
   }
 
@@ -65,10 +70,10 @@ export class LogReceiver {
     });
   }
 
-  #fail(cause: unknown): void {
-    if (this.#hasFailed) return;
-    this.#hasFailed = true;
-    const message = `The log cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`;
+  #fail(what: LogFailure, cause: unknown): void {
+    if (this.#told.has(what)) return;
+    this.#told.add(what);
+    const message = `${failures[what]}: ${cause instanceof Error ? cause.message : String(cause)}`;
     this.#onFailed(new ReactorError('ERR_REACTOR_LOG_FAILED', message, { cause }));
   }
 }

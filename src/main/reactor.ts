@@ -62,7 +62,8 @@ export interface Respawn {
 export interface ReactorEvents {
   /**
    * An io worker has ended and was not started again (`respawn: false`), or could not listen again on an address that it had
-   * listened on. Or the log cannot be written any more; if nobody listens, that is a warning of the process.
+   * listened on. Or the log cannot be written any more, or a full file of it not deleted; if nobody listens, that is a warning of the
+   * process.
    */
   error: [error: ReactorError];
   /** An io worker had ended, and a new one has taken its place; its servers listen again. */

@@ -39,8 +39,13 @@ export interface LogWiring {
   readonly port: MessagePort;
 }
 
-/** From the io worker: a line for the user's logger, or the end of a log that cannot be written. */
-export type LogMessage = readonly [level: LogLevel, fields: object, message: string] | { readonly failed: ErrorData };
+/** The log cannot be written any more; or it can, but one of its full files cannot be deleted. */
+export type LogFailure = 'failed' | 'undeleted';
+
+/** From the io worker: a line for the user's logger, or what is wrong with a log. */
+export type LogMessage =
+  | readonly [level: LogLevel, fields: object, message: string]
+  | { readonly what: LogFailure; readonly error: ErrorData };
 
 /** Lines for the user's logger that it has not had yet, at most. It acknowledges them with their number. */
 export const MAX_WAITING_LINES = 1000;

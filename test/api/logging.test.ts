@@ -1,10 +1,11 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import { type Logger, type LogLevel, Reactor, type SpawnOptions } from '../../src/index.js';
+import { certificateFile } from '../fixtures/certificates.js';
 import { Child } from '../fixtures/child.js';
 import { closed, next, nextConnection, rejection, until, untilWithoutYielding } from '../fixtures/events.js';
 import { frame, HELLO } from '../fixtures/raw-peer.js';
@@ -104,6 +105,36 @@ describe('the log of a reactor', () => {
     expect(received.map(({ bytes }) => bytes)).to.deep.equal(['[6 bytes]', '73656372... [6 bytes]']);
   });
 
+  it('hides addresses wherever a line would have them', async () => {
+    const redact = ['remoteAddress', 'remotePort', 'to'];
+    const reactor = await own.spawn({ log: { file, level: 'trace', redact } });
+    const tls = { cert: certificateFile('server-cert.pem'), key: certificateFile('server-key.pem') };
+    const server = await reactor.listen({ host: HOST, port: 0, tls });
+    const failed = next(server, 'tlsClientError');
+    const peer = await own.connectRaw(server.address.port);
+    const { localPort } = peer.socket;
+    peer.socket.write('no TLS at all, whatever one may think');
+    await failed;
+    const gone = await reactor.listen({ host: HOST, port: 0 });
+    const { port } = gone.address;
+    await gone.close();
+    await rejection(reactor.connect({ host: HOST, port }));
+    await rejection(reactor.connect({ host: HOST, port, tls: {} }));
+    await reactor.close();
+    const lines = (await fileLines()).filter(({ msg }) => /TLS handshake failed|Could not connect/.test(String(msg)));
+    expect(lines.map(({ error, code }) => [error, code]).slice(1)).to.deep.equal([
+      ['connect ECONNREFUSED', 'ECONNREFUSED'],
+      ['connect ECONNREFUSED', 'ECONNREFUSED'],
+    ]);
+    expect(lines[0]).to.include({ msg: 'TLS handshake failed', remoteAddress: '[redacted]', remotePort: '[redacted]' });
+    expect(lines[0]?.['code']).to.match(/^ERR_SSL_/);
+    for (const line of lines) {
+      const text = JSON.stringify({ ...line, pid: undefined });
+      expect(text).to.not.include(HOST);
+      expect(text).to.not.match(new RegExp(`\\b(${localPort}|${port})\\b`));
+    }
+  });
+
   it('has a peer that breaks the protocol at info, with its address', async () => {
     const reactor = await own.spawn({ log: { file, level: 'info' } });
     const server = await reactor.listen({ host: HOST, port: 0 });
@@ -161,6 +192,52 @@ describe('the log of a reactor', () => {
     expect(files).to.include('reactor-io0.1.log');
     expect(files).to.include('reactor-io1.1.log');
   });
+
+  it('rotates, and touches no file that is not its own', async () => {
+    const foreign = ['app2.log', 'apps.log', 'app-1.log', 'app-20261129.log', 'other.7.log', 'app.log'];
+    for (const name of foreign) await writeFile(join(folder, name), '');
+    const log = { file: join(folder, 'app.log'), level: 'debug', rotate: { size: 1024, keep: 3 } } as const;
+    const reactor = await own.spawn({ log });
+    for (let i = 0; i < 20; i++) await visit(reactor);
+    await reactor.close();
+    const files = await readdir(folder);
+    expect(files).to.include.members(foreign);
+    const numbers = files.map((file) => /^app\.(\d+)\.log$/.exec(file)?.[1]).filter((number) => number !== undefined);
+    expect(numbers.length).to.be.within(1, 4);
+    expect(Math.max(...numbers.map(Number))).to.be.lessThan(100);
+  });
+
+  it('a full file that cannot be deleted is an error of the reactor, and the log goes on', async () => {
+    await writeFile(join(folder, 'reactor.2.log'), '');
+    const log = { file, level: 'info', rotate: { size: '1k', keep: 1 } } as const;
+    const reactor = await own.spawn({ log });
+    await mkdir(join(folder, 'reactor.1.log'));
+    const errors: Error[] = [];
+    reactor.on('error', (error) => errors.push(error));
+    while (errors.length === 0) await visit(reactor);
+    await visit(reactor);
+    await reactor.close();
+    expect(errors.map((error) => (error as { code?: string }).code)).to.deep.equal(['ERR_REACTOR_LOG_FAILED']);
+    expect(errors[0]?.message).to.match(/^A full file of the log cannot be deleted: .*reactor\.1\.log/);
+    const files = (await readdir(folder)).filter((name) => name !== 'reactor.1.log');
+    expect(files.length).to.be.within(1, 2);
+    const numbers = files.map((name) => Number(/\d+/.exec(name)?.[0]));
+    const last = await fileLines(join(folder, `reactor.${Math.max(...numbers)}.log`));
+    expect(last.at(-1)?.['msg']).to.equal('Server closed');
+  });
+
+  for (const [ioWorkers, taken] of [
+    [1, 'reactor.1.log'],
+    [2, 'reactor-io1.1.log'],
+  ] as const) {
+    it(`refuses a rotating file that cannot be opened: ${taken}`, async () => {
+      await mkdir(join(folder, taken));
+      const error = await rejection(Reactor.spawn({ log: { file, rotate: { size: '1k' } }, ioWorkers }));
+      expect(error.code).to.equal('ERR_REACTOR_INVALID_OPTION');
+      expect(error.message).to.match(/'log.file' cannot be written: EISDIR/);
+      expect(error.message).to.include(join(folder, taken));
+    });
+  }
 
   it('leaves a descriptor that it was given open', async () => {
     await using handle = await open(file, 'a');

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -93,16 +93,41 @@ describe('the log of an io worker', () => {
     expect(await numbersIn(folder)).to.deep.equal(Array.from({ length: 20_000 }, (_, number) => number));
   });
 
-  it('keeps so many old files', async () => {
+  it('keeps so many full files, and the current one', async () => {
     const rotate = { frequency: undefined, sizeBytes: 65_536, keep: 2 };
     const sink = new PinoSink({ to: join(folder, 'a.log'), rotate }, { redact: [], worker: 0 }, NO_FAILURE);
     await logNumbered(sink, 20_000);
-    const isLastThere = async (): Promise<boolean> => (await numbersIn(folder).catch(() => [])).at(-1) === 19_999;
-    while (!(await isLastThere()));
-    // The last one to go may still be going.
-    while ((await readdir(folder)).length > 3);
     await sink.close(CLOSE_MS);
-    expect((await numbersIn(folder)).at(-1)).to.equal(19_999);
+    expect((await readdir(folder)).length).to.equal(3);
+    const numbers = await numbersIn(folder);
+    expect(numbers.at(-1)).to.equal(19_999);
+    expect(numbers).to.deep.equal(numbers.map((_, index) => 20_000 - numbers.length + index));
+  });
+
+  it('goes on in the same file when it is started again, and loses no line', async () => {
+    const rotate = { frequency: 30 * 24 * 3_600_000, sizeBytes: 1024 * 1024, keep: 1 };
+    for (let start = 0; start < 3; start++) {
+      const sink = new PinoSink({ to: join(folder, 'a.log'), rotate }, { redact: [], worker: 0 }, NO_FAILURE);
+      await logNumbered(sink, 100);
+      await sink.close(CLOSE_MS);
+    }
+    expect(await readdir(folder)).to.deep.equal(['a.1.log']);
+    expect(await numbersIn(folder)).to.deep.equal(Array.from({ length: 300 }, (_, index) => Math.floor(index / 3)));
+  });
+
+  it('tells of a full file that cannot be deleted, and goes on', async () => {
+    await mkdir(join(folder, 'a.1.log'));
+    await writeFile(join(folder, 'a.2.log'), '');
+    const told: string[] = [];
+    const rotate = { frequency: undefined, sizeBytes: 65_536, keep: 1 };
+    const sink = new PinoSink({ to: join(folder, 'a.log'), rotate }, { redact: [], worker: 0 }, ({ message }, what) =>
+      told.push(`${what} ${message}`),
+    );
+    await logNumbered(sink, 5000);
+    await sink.close(CLOSE_MS);
+    expect(told[0]).to.match(/^undeleted E.*a\.1\.log/);
+    await rm(join(folder, 'a.1.log'), { recursive: true });
+    expect((await numbersIn(folder)).at(-1)).to.equal(4999);
   });
 
   it('two write to one file, and no line is cut', async () => {
