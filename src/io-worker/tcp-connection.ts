@@ -563,6 +563,7 @@ export class TcpConnection
     if (this.#isOver) return;
     this.origin.audience.forget(this);
     this.origin.connections.delete(this);
+    if (this.origin.connections.size === 0) this.#loop.appStalls.unwatch(this.origin);
     if (this.services !== undefined) this.origin.clientServices?.release();
     if (this.origin.isUnused) this.#loop.origins.delete(this.origin.id);
     this.#loop.slots.free(this.slot);
