@@ -17,6 +17,7 @@ import {
   REQUEST_ID_BYTES,
 } from '../shared/frame-format.js';
 import type { Ledger } from '../shared/ledger.js';
+import { ReactorError } from '../shared/reactor-error.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
@@ -410,6 +411,12 @@ export class CommandWriter {
 
   #command(kind: CommandKind, slot: number, generation: number, payload: Uint8Array): void {
     if (this.#isRetired) return;
+    const { maxPayload } = this.#ring;
+    // All that comes this way has a bound below that. Pieces of it would be taken for pieces of a message.
+    if (payload.length > maxPayload) {
+      const message = `A command of kind ${kind} has ${payload.length} bytes, of which a record holds ${maxPayload}`;
+      throw new ReactorError('ERR_REACTOR_INTERNAL', message);
+    }
     if (this.#waiting.length > 0) this.retry();
     if (this.#waiting.length > 0 || !this.#put(kind, slot, generation, payload, 0, payload.length)) {
       this.#enqueue(kind, slot, generation, payload);
@@ -484,11 +491,12 @@ function isToMany(kind: CommandKind): boolean {
   return kind === commandKind.BROADCAST || kind === commandKind.GROUP_SEND;
 }
 
-/** The kinds of the pieces, and of the last one, of a command that does not fit into one record. */
+/** The kinds of the pieces, and of the last one, of a command that does not fit into one record. All others do: see `#command`. */
 function piecesOf(kind: CommandKind): readonly [CommandKind, CommandKind] {
   if (kind === commandKind.BROADCAST) return [commandKind.BROADCAST_PART, kind];
   if (kind === commandKind.GROUP_SEND) return [commandKind.GROUP_PART, kind];
-  return [commandKind.SEND_PART, commandKind.SEND_LAST];
+  if (kind === commandKind.SEND) return [commandKind.SEND_PART, commandKind.SEND_LAST];
+  return [kind, kind];
 }
 
 function isAboutReading(kind: CommandKind): boolean {
