@@ -100,6 +100,8 @@ export class TcpConnection
   #watchers: Set<EventLane> = NO_LANES;
 
   #finishing = false;
+  /** It closes as soon as the kernel has what it takes at once. */
+  #isCut = false;
   #closed = false;
   /** Why it will close, as far as that is decided. */
   #reason: CloseReason | undefined;
@@ -332,8 +334,8 @@ export class TcpConnection
   destroy(reason: CloseReason, error?: Error): void {
     if (reason === 'local-destroy') this.#ownEnd = reason;
     // As from a net.Socket: what was sent in front of it goes as far as the kernel takes it at once.
-    if (reason === 'local-destroy' && !this.#closed) while (this.#output.flush());
-    this.#close(reason, error);
+    if (reason === 'local-destroy') this.#closeBehindOutput(reason, error);
+    else this.#close(reason, error);
   }
 
   setPausedBy(lane: EventLane, paused: boolean): void {
@@ -721,6 +723,12 @@ export class TcpConnection
   #endWithGoodbye(reason: CloseReason, error: ReactorError): void {
     if (this.#closed) return;
     this.#sayGoodbye(reason);
+    this.#closeBehindOutput(reason, error);
+  }
+
+  #closeBehindOutput(reason: CloseReason, error: Error | undefined): void {
+    if (this.#closed) return;
+    this.#isCut = true;
     while (this.#output.flush());
     this.#close(reason, error);
   }
@@ -730,6 +738,8 @@ export class TcpConnection
   }
 
   onOverRate(): void {
+    // Then it stays unsent: that is not why it closes.
+    if (this.#isCut) return;
     const { maxSendBytesPerSecond } = this.origin.settings.limits;
     const what = `more than ${maxSendBytesPerSecond} bytes were to be sent in a second`;
     // Not even a goodbye: that would be more.
