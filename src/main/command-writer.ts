@@ -139,8 +139,8 @@ export class CommandWriter {
   }
 
   /**
-   * Sends `length` bytes of a message behind a header, and charges for both. Returns what was buffered before, or NOT_OPEN: then
-   * nothing has been sent.
+   * Sends `length` bytes of a message behind a header, and charges for both. Returns what was buffered before;
+   * NOT_OPEN or TOO_MUCH: then nothing has been sent.
    */
   send(
     slot: number,
@@ -162,7 +162,7 @@ export class CommandWriter {
       if (typeof data === 'string') payload.write(data, header.bytes);
       else payload.set(data, header.bytes);
       const before = this.#ledger.charge(slot, credit, bytes);
-      if (before !== NOT_OPEN) this.#enqueue(commandKind.SEND, slot, generation, payload);
+      if (before >= 0) this.#enqueue(commandKind.SEND, slot, generation, payload);
       return before;
     }
     const { memory } = this.#ring;
@@ -170,9 +170,9 @@ export class CommandWriter {
     if (typeof data === 'string') memory.writeUtf8(offset + header.bytes, data, length);
     else memory.copyIn(offset + header.bytes, data, 0, length);
     const before = this.#ledger.charge(slot, credit, bytes);
-    if (before === NOT_OPEN) {
+    if (before < 0) {
       this.#ring.cancel();
-      return NOT_OPEN;
+      return before;
     }
     this.#ring.publishCharged(this.#ledger, bytes);
     this.#ringDoorbell();
@@ -194,7 +194,7 @@ export class CommandWriter {
     // In front of the charge: for a string there may not be memory enough.
     const body = typeof data === 'string' ? Buffer.from(data) : data;
     const buffered = this.#ledger.charge(slot, credit, bytes);
-    if (buffered === NOT_OPEN) return NOT_OPEN;
+    if (buffered < 0) return buffered;
     const { memory, maxPayload } = this.#ring;
     let done = 0;
     while (this.#waiting.length === 0 && done < bytes) {
