@@ -6,6 +6,7 @@ import { boardCounter } from '../shared/status-board.js';
 import { type TlsServerSettings, tlsReasonOf } from '../shared/tls-settings.js';
 import { AcceptLimits } from './accept-limits.js';
 import { type AcceptedHandle, peerAddressOf, takeHandles } from './accepted-handles.js';
+import { bytesPerRead } from './connection-limits.js';
 import { errorFields } from './error-fields.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
@@ -23,6 +24,7 @@ export class Acceptor {
   readonly #unix: UnixPaths | undefined;
   readonly #loop: EventLoop;
   readonly #sockets: SocketWays;
+  readonly #readBytes: number;
   readonly #limits: AcceptLimits | undefined;
   /** When sockets were accepted whose handshake is under way. */
   readonly #acceptedAt = new WeakMap<ConnectionAddresses, number>();
@@ -35,6 +37,7 @@ export class Acceptor {
     this.#origin = origin;
     this.#loop = loop;
     this.#sockets = sockets;
+    this.#readBytes = bytesPerRead(request.connection.limits);
     const { tls, path, acceptLimits } = request;
     if (acceptLimits !== undefined) this.#limits = new AcceptLimits(acceptLimits, loop.worker);
     if (path !== undefined) this.#unix = { remote: '', local: path };
@@ -48,7 +51,7 @@ export class Acceptor {
         socket.destroy();
         return;
       }
-      if (isPlain) this.#open(SocketStream.adopt(socket, this.#sockets, this.#unix), 0);
+      if (isPlain) this.#open(SocketStream.adopt(socket, this.#sockets, this.#unix, this.#readBytes), 0);
       else this.#shakeHands(socket);
       this.#releaseWith(socket, address);
     });
@@ -129,7 +132,10 @@ export class Acceptor {
     return new TlsAcceptor(this.#inTime(settings), this.#loop.table.slots, {
       onSecured: (socket, addresses) => {
         const { now } = this.#loop.wheel;
-        this.#open(SocketStream.secured(socket, addresses), now - (this.#acceptedAt.get(addresses) ?? now));
+        this.#open(
+          SocketStream.secured(socket, addresses, this.#readBytes),
+          now - (this.#acceptedAt.get(addresses) ?? now),
+        );
       },
       onFailed: (error, peer) => {
         this.#loop.board.count(boardCounter.REFUSED);
@@ -160,7 +166,7 @@ export class Acceptor {
       handle.close();
       return;
     }
-    const stream = SocketStream.onHandle(handle, this.#sockets, this.#unix);
+    const stream = SocketStream.onHandle(handle, this.#sockets, this.#unix, this.#readBytes);
     this.#open(stream, 0);
     this.#releaseWith(stream.socket, address);
   }

@@ -77,21 +77,25 @@ export class AppStalls {
     this.#loop.wheel.set(watched.look, watched.everyMs);
   }
 
+  /** Its last connection is over. The next look may be hours away: until then, clients that come and go would gather. */
+  unwatch(origin: Origin): void {
+    const watched = this.#watched.get(origin);
+    if (watched === undefined) return;
+    this.#watched.delete(origin);
+    watched.untold.clear();
+    this.#loop.wheel.clear(watched.look);
+    this.#loop.wheel.clear(watched.tell);
+  }
+
   #look(origin: Origin, watched: Watched): void {
-    if (origin.connections.size === 0) {
-      this.#watched.delete(origin);
-      this.#loop.wheel.clear(watched.tell);
-      return;
-    }
+    // First: what comes of the look may end the last connection.
+    this.#loop.wheel.set(watched.look, watched.everyMs);
     const { settings, stalled } = watched;
     const now = Date.now();
     // This thread has stood still itself, with the whole process perhaps: the others get their time.
     const isLate = this.#loop.wheel.now - watched.lookedAt > LATE_LOOKS * watched.everyMs + LATE_MS;
     watched.lookedAt = this.#loop.wheel.now;
-    if (isLate) {
-      this.#loop.wheel.set(watched.look, watched.everyMs);
-      return;
-    }
+    if (isLate) return;
     const before = stalled.size;
     let longestMs = 0;
     let isDue = false;
@@ -114,7 +118,6 @@ export class AppStalls {
     }
     watched.since = now - longestMs;
     if (stalled.size > 0 || before > 0) this.#choose(origin, watched, isDue);
-    this.#loop.wheel.set(watched.look, watched.everyMs);
   }
 
   /** @param isDue also those are told again that have been told */

@@ -1,4 +1,5 @@
 import type { CloseReason } from '../shared/close-reason.js';
+import { READ_BUFFER_BYTES } from '../shared/lane.js';
 import type { ConnectionLimitSettings } from '../shared/limit-settings.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { SilenceWatch } from './silence-watch.js';
@@ -130,6 +131,14 @@ export class ConnectionLimits {
   #over(reason: CloseReason, limit: string, what: string): void {
     this.#connection.onOverLimit(reason, overLimit(limit, what));
   }
+}
+
+/**
+ * What one read may bring: not more than may pass in a second. What is too much is made up for by not reading, and who does not read for
+ * a minute does not see for a minute that the peer has ended.
+ */
+export function bytesPerRead({ maxReceiveBytesPerSecond }: ConnectionLimitSettings): number {
+  return Math.min(READ_BUFFER_BYTES, maxReceiveBytesPerSecond ?? READ_BUFFER_BYTES);
 }
 
 /** @param limit which of `limits` */

@@ -6,6 +6,7 @@ import type { Target } from '../shared/reconnect-settings.js';
 import { boardCounter } from '../shared/status-board.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { Codec } from './codec.js';
+import { bytesPerRead } from './connection-limits.js';
 import { errorFields } from './error-fields.js';
 import type { EventLoop } from './event-loop.js';
 import type { Origin } from './origin.js';
@@ -44,6 +45,7 @@ export class Connector {
   /** For messages. */
   readonly #where: string;
   readonly #sockets: SocketWays;
+  readonly #readBytes: number;
   #raw: net.Socket | undefined;
   /** Made when there is something to be read from it: what the handshake reads is not the connection's. */
   #stream: SocketStream | undefined;
@@ -61,6 +63,7 @@ export class Connector {
     this.#originOf = parts.originOf;
     this.#contexts = parts.clientContexts;
     this.#sockets = parts.sockets;
+    this.#readBytes = bytesPerRead(request.connection.limits);
     const { host, port, path } = to.target;
     this.#where = path === undefined ? `${host}:${port}` : JSON.stringify(path);
   }
@@ -112,7 +115,7 @@ export class Connector {
     const { host, port, path } = this.#target;
     const { tls } = this.#request;
     const target = path === undefined ? { host, port } : { path };
-    if (tls === undefined) this.#stream = SocketStream.connect(target, this.#sockets);
+    if (tls === undefined) this.#stream = SocketStream.connect(target, this.#sockets, this.#readBytes);
     const raw = this.#stream?.socket ?? net.connect({ ...target, allowHalfOpen: true, noDelay: true });
     this.#raw = raw;
     raw.once('connect', () => {
@@ -151,7 +154,7 @@ export class Connector {
         rejectUnauthorized,
       });
       // At once: what comes right behind the handshake must find it paused.
-      socket.once('secureConnect', () => resolve(SocketStream.secured(socket, addresses)));
+      socket.once('secureConnect', () => resolve(SocketStream.secured(socket, addresses, this.#readBytes)));
       socket.on('error', fail);
     } catch (error) {
       fail(error as Error);

@@ -6,8 +6,8 @@ export interface DecodeFramesOptions {
   /** The longest frame. A peer that sends a longer one is closed with 'frame-too-large'. */
   readonly maxBytes: number;
   /**
-   * How long the frame is that begins at the front of `bytes`, or undefined if more bytes are needed to tell. What it throws
-   * closes the connection with 'protocol-error'.
+   * How long the frame is that begins at the front of `bytes`, or undefined if more bytes are needed to tell: it may look a byte beyond
+   * the longest frame, and is given no more. What it throws closes the connection with 'protocol-error'.
    */
   readonly frameLength: (bytes: Buffer) => number | undefined;
   /** What of a whole frame is the message. Default: all of it. Return a part of `frame`. */
@@ -16,7 +16,7 @@ export interface DecodeFramesOptions {
 
 /**
  * The reading half of a codec, for a protocol in which one can see from its first bytes how long a frame is. It keeps what has not
- * come whole, up to `maxBytes`, and gives the channel a message for each frame. Thread: io worker.
+ * come whole, up to `maxBytes` and one more, and gives the channel a message for each frame. Thread: io worker.
  */
 export function decodeFrames(
   channel: CodecChannel,
@@ -32,6 +32,8 @@ export function decodeFrames(
 class FramesDecoder {
   readonly #channel: CodecChannel;
   readonly #options: DecodeFramesOptions;
+  /** In so many bytes the length of a frame must show. However they were split, `frameLength` sees no more. */
+  readonly #most: number;
   /** The start of a frame that is not whole. */
   readonly #partial = new PartialFrame();
   /** What it will have; undefined as long as that cannot be told. */
@@ -41,6 +43,7 @@ class FramesDecoder {
   constructor(channel: CodecChannel, options: DecodeFramesOptions) {
     this.#channel = channel;
     this.#options = options;
+    this.#most = options.maxBytes + 1;
   }
 
   decode(bytes: Uint8Array, start: number, end: number): number {
@@ -48,9 +51,9 @@ class FramesDecoder {
     while (this.#partial.length > 0 && !this.#failed) {
       const before = this.#partial.length;
       // Enough to find out, or for the whole frame; not all there is, which would be copied for nothing.
-      const wanted = (this.#length ?? Math.min(2 * before, this.#options.maxBytes)) - before;
+      const wanted = (this.#length ?? Math.min(2 * before, this.#most)) - before;
       const until = Math.min(end, at + Math.max(wanted, 1));
-      this.#partial.append(bytes, at, until, this.#length ?? this.#options.maxBytes);
+      this.#partial.append(bytes, at, until, this.#length ?? this.#most);
       if (this.#length !== undefined && this.#partial.length < this.#length) return end;
       const whole = asBuffer(this.#partial.bytes).subarray(0, this.#partial.length);
       const length = this.#lengthOf(whole);
@@ -79,7 +82,7 @@ class FramesDecoder {
     while (at < end && !this.#failed) {
       const length = this.#lengthOf(view.subarray(at, end));
       if (length === undefined || length > end - at) {
-        this.#partial.append(bytes, at, end, length ?? this.#options.maxBytes);
+        this.#partial.append(bytes, at, end, length ?? this.#most);
         return end;
       }
       if (this.#failed || !this.#give(view.subarray(at, at + length))) return at;
@@ -95,11 +98,11 @@ class FramesDecoder {
   /** Sets `#length`, too, and fails if the frame is too long. */
   #lengthOf(bytes: Buffer): number | undefined {
     const { maxBytes } = this.#options;
-    const length = this.#options.frameLength(bytes);
+    const length = this.#options.frameLength(bytes.length > this.#most ? bytes.subarray(0, this.#most) : bytes);
     if (length !== undefined && !(Number.isInteger(length) && length > 0)) {
       throw new RangeError(`frameLength() returned ${length}`);
     }
-    if ((length ?? bytes.length + 1) > maxBytes) {
+    if (length === undefined ? bytes.length >= this.#most : length > maxBytes) {
       this.#failed = true;
       const what = length === undefined ? `more than ${maxBytes}` : String(length);
       const message = `The peer sent a frame of ${what} bytes, the most is ${maxBytes}`;

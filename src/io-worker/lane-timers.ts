@@ -17,8 +17,8 @@ class LaneTimer extends Deadline {
   readonly times: TimerTimes;
   /** Ticks that there have been. */
   ticks: number;
-  /** The number of its last event. */
-  event: number | undefined;
+  /** The number of its last event, as long as that is under way. */
+  event = 0;
 
   constructor(times: TimerTimes, onDue: (timer: LaneTimer) => void) {
     super(() => onDue(this));
@@ -46,11 +46,15 @@ export class LaneTimers implements BlockedSource {
   readonly #timers = new Map<number, LaneTimer>();
   /** They have ticked, and there was no room in the ring. */
   readonly #waiting = new Set<LaneTimer>();
+  /** They have events that had not been taken at the last look, the oldest first. Numbers alone would not do: they come round again. */
+  readonly #underWay = new Set<LaneTimer>();
+  readonly #now: () => number;
   readonly #payload: Buffer = Buffer.alloc(TIMER_EVENT_BYTES);
   /** The number of the last event; it wraps. */
   #events: number;
 
-  constructor(lane: EventLane, wheel: TimingWheel, board: StatusBoard) {
+  constructor(lane: EventLane, wheel: TimingWheel, board: StatusBoard, now: () => number = clockMs) {
+    this.#now = now;
     this.#lane = lane;
     this.#wheel = wheel;
     this.#board = board;
@@ -63,7 +67,7 @@ export class LaneTimers implements BlockedSource {
       this.#drop(times.id);
       const timer = new LaneTimer(times, this.#onDue);
       this.#timers.set(times.id, timer);
-      this.#setNext(timer, clockMs());
+      this.#setNext(timer, this.#now());
     }
   }
 
@@ -77,9 +81,11 @@ export class LaneTimers implements BlockedSource {
     for (const timer of this.#timers.values()) this.#wheel.clear(timer);
     this.#timers.clear();
     this.#waiting.clear();
+    this.#underWay.clear();
   }
 
   retryDelivery(): boolean {
+    this.#forgetTaken();
     for (const timer of this.#waiting) {
       if (!this.#offer(timer)) return false;
       this.#waiting.delete(timer);
@@ -88,7 +94,7 @@ export class LaneTimers implements BlockedSource {
   }
 
   readonly #onDue = (timer: LaneTimer): void => {
-    const now = clockMs();
+    const now = this.#now();
     const ticks = ticksAt(now, timer.times);
     // The wheel's clock and this one may differ by a fraction of a tick.
     if (ticks > timer.ticks) {
@@ -99,14 +105,20 @@ export class LaneTimers implements BlockedSource {
   };
 
   #tell(timer: LaneTimer): void {
-    if (this.#waiting.has(timer) || this.#isUnderWay(timer)) return;
+    this.#forgetTaken();
+    if (this.#waiting.has(timer) || this.#underWay.has(timer)) return;
     if (this.#waiting.size === 0 && this.#offer(timer)) return;
     this.#waiting.add(timer);
     this.#lane.block(this);
   }
 
-  #isUnderWay({ event }: LaneTimer): boolean {
-    return event !== undefined && ((event - this.#lane.timerEventsTaken) | 0) > 0;
+  /** Before each event: those that are left are not older than what the ring holds. */
+  #forgetTaken(): void {
+    const taken = this.#lane.timerEventsTaken;
+    for (const timer of this.#underWay) {
+      if (((timer.event - taken) | 0) > 0) break;
+      this.#underWay.delete(timer);
+    }
   }
 
   #offer(timer: LaneTimer): boolean {
@@ -120,9 +132,12 @@ export class LaneTimers implements BlockedSource {
       return false;
     }
     this.#events = number;
-    timer.event = number;
     // It has nothing more to do.
     if (timer.nextTick === undefined) this.#timers.delete(id);
+    else {
+      timer.event = number;
+      this.#underWay.add(timer);
+    }
     return true;
   }
 
@@ -137,5 +152,6 @@ export class LaneTimers implements BlockedSource {
     this.#wheel.clear(timer);
     this.#timers.delete(id);
     this.#waiting.delete(timer);
+    this.#underWay.delete(timer);
   }
 }

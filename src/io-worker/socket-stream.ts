@@ -66,6 +66,8 @@ export class SocketStream {
   /** Set before the first event can come: sockets start paused. */
   listener: SocketListener | undefined;
   readonly #unix: UnixPaths | undefined;
+  /** What its listener gets at once. */
+  readonly #readBytes: number;
   #addresses: ConnectionAddresses | undefined;
   #writing = false;
   /** Without TLS, if it is wanted. */
@@ -77,13 +79,15 @@ export class SocketStream {
     create: (onread: net.OnReadOpts | undefined) => net.Socket,
     { reuseReadBuffer, directWrites }: SocketWays,
     unix: UnixPaths | undefined,
+    readBytes: number,
   ) {
     this.#unix = unix;
+    this.#readBytes = readBytes;
     this.#mayWriteDirectly = directWrites;
     this.socket = create(
       reuseReadBuffer
         ? {
-            buffer: readBuffer,
+            buffer: readBytes < readBuffer.length ? readBuffer.subarray(0, readBytes) : readBuffer,
             callback: (length, bytes) => {
               this.listener?.onData(bytes, length);
               return true;
@@ -92,7 +96,7 @@ export class SocketStream {
         : undefined,
     );
     const { socket } = this;
-    if (!reuseReadBuffer) socket.on('data', (bytes: Buffer) => this.listener?.onData(bytes, bytes.length));
+    if (!reuseReadBuffer) socket.on('data', (bytes: Buffer) => this.#onData(bytes));
     (socket as StreamedSocket)[STREAM] = this;
     socket.on('end', onEnd);
     socket.on('error', onError);
@@ -100,22 +104,28 @@ export class SocketStream {
   }
 
   /** An accepted socket as Node gives it. */
-  static adopt(accepted: net.Socket, ways: SocketWays, unix: UnixPaths | undefined): SocketStream {
-    return new SocketStream(() => accepted, { ...ways, reuseReadBuffer: false }, unix);
+  static adopt(accepted: net.Socket, ways: SocketWays, unix: UnixPaths | undefined, readBytes: number): SocketStream {
+    return new SocketStream(() => accepted, { ...ways, reuseReadBuffer: false }, unix, readBytes);
   }
 
   /** An accepted socket of which nobody has made a net.Socket. */
-  static onHandle(handle: AcceptedHandle, ways: SocketWays, unix: UnixPaths | undefined): SocketStream {
+  static onHandle(
+    handle: AcceptedHandle,
+    ways: SocketWays,
+    unix: UnixPaths | undefined,
+    readBytes: number,
+  ): SocketStream {
     // A server with `noDelay` would have done it.
     handle.setNoDelay?.(true);
     return new SocketStream(
       (onread) => new net.Socket({ handle, onread, allowHalfOpen: true } as net.SocketConstructorOpts),
       ways,
       unix,
+      readBytes,
     );
   }
 
-  static connect(target: SocketTarget, ways: SocketWays): SocketStream {
+  static connect(target: SocketTarget, ways: SocketWays, readBytes: number): SocketStream {
     return new SocketStream(
       (onread) => {
         const options = { ...target, allowHalfOpen: true, noDelay: true };
@@ -123,12 +133,13 @@ export class SocketStream {
       },
       ways,
       'path' in target ? { remote: target.path, local: '' } : undefined,
+      readBytes,
     );
   }
 
   /** A socket whose handshake is done. What has come behind it waits. */
-  static secured(socket: TLSSocket, addresses: ConnectionAddresses): SocketStream {
-    const stream = new SocketStream(() => socket, AS_DOCUMENTED, undefined);
+  static secured(socket: TLSSocket, addresses: ConnectionAddresses, readBytes: number): SocketStream {
+    const stream = new SocketStream(() => socket, AS_DOCUMENTED, undefined, readBytes);
     stream.#addresses = { ...addresses, encrypted: true };
     // A listener for 'data' has set it flowing, from the next tick on.
     socket.pause();
@@ -192,6 +203,13 @@ export class SocketStream {
   destroy(): void {
     this.listener = undefined;
     this.socket.destroy();
+  }
+
+  #onData(bytes: Buffer): void {
+    const length = Math.min(bytes.length, this.#readBytes);
+    this.listener?.onData(bytes, length);
+    // If it has been paused by now, the rest waits for it; otherwise it comes from here.
+    if (length < bytes.length && !this.socket.destroyed) this.socket.unshift(bytes.subarray(length));
   }
 
   #writeDirectly(handle: WriteHandle, chunks: readonly Chunk[]): boolean {

@@ -100,6 +100,8 @@ export class TcpConnection
   #watchers: Set<EventLane> = NO_LANES;
 
   #finishing = false;
+  /** It closes as soon as the kernel has what it takes at once. */
+  #isCut = false;
   #closed = false;
   /** Why it will close, as far as that is decided. */
   #reason: CloseReason | undefined;
@@ -117,8 +119,8 @@ export class TcpConnection
   /** Of the application's, with the kernel. */
   #sentBytes = 0;
   #saidGoodbye = false;
-  /** Of a close(), the time is up. */
-  #isCut = false;
+  /** The time is up that a close() had. */
+  #isOverdue = false;
   /** Once it is closed. */
   #unsentBytes = 0;
   readonly #openedAt = monotonicMs();
@@ -334,13 +336,13 @@ export class TcpConnection
   destroy(reason: CloseReason, error?: Error): void {
     if (reason === 'local-destroy') this.#ownEnd = reason;
     // As from a net.Socket: what was sent in front of it goes as far as the kernel takes it at once.
-    if (reason === 'local-destroy' && !this.#closed) while (this.#output.flush());
-    this.#close(reason, error);
+    if (reason === 'local-destroy') this.#closeBehindOutput(reason, error);
+    else this.#close(reason, error);
   }
 
   /** The time is up that it had to end by itself. */
   cut(reason: CloseReason): void {
-    this.#isCut = true;
+    this.#isOverdue = true;
     this.#close(reason, undefined);
   }
 
@@ -571,6 +573,7 @@ export class TcpConnection
     if (this.#isOver) return;
     this.origin.audience.forget(this);
     this.origin.connections.delete(this);
+    if (this.origin.connections.size === 0) this.#loop.appStalls.unwatch(this.origin);
     if (this.services !== undefined) this.origin.clientServices?.release();
     if (this.origin.isUnused) this.#loop.origins.delete(this.origin.id);
     this.#loop.slots.free(this.slot);
@@ -728,6 +731,12 @@ export class TcpConnection
   #endWithGoodbye(reason: CloseReason, error: ReactorError): void {
     if (this.#closed) return;
     this.#sayGoodbye(reason);
+    this.#closeBehindOutput(reason, error);
+  }
+
+  #closeBehindOutput(reason: CloseReason, error: Error | undefined): void {
+    if (this.#closed) return;
+    this.#isCut = true;
     while (this.#output.flush());
     this.#close(reason, error);
   }
@@ -737,6 +746,8 @@ export class TcpConnection
   }
 
   onOverRate(): void {
+    // Then it stays unsent: that is not why it closes.
+    if (this.#isCut) return;
     const { maxSendBytesPerSecond } = this.origin.settings.limits;
     const what = `more than ${maxSendBytesPerSecond} bytes were to be sent in a second`;
     // Not even a goodbye: that would be more.
@@ -801,7 +812,7 @@ export class TcpConnection
     // A peer may answer the end of this side with a reset, or its own end be known before: that it was wanted is what counts.
     const intent = this.#ownEnd ?? (this.#finishing && this.#reason !== undefined ? this.#reason : reason);
     const reconnecting = this.#keeper?.comesBack(intent) === true;
-    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, isCut: this.#isCut, counts }, error);
+    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, isCut: this.#isOverdue, counts }, error);
     const openMs = monotonicMs() - this.#openedAt;
     logClosed(this.#loop.log, this, { reason, unsentBytes, openMs, counts, error });
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.

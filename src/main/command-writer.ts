@@ -17,6 +17,7 @@ import {
   REQUEST_ID_BYTES,
 } from '../shared/frame-format.js';
 import type { Ledger } from '../shared/ledger.js';
+import { ReactorError } from '../shared/reactor-error.js';
 import { MIN_RING_CAPACITY, ringBytes } from '../shared/ring-layout.js';
 import { RingProducer } from '../shared/ring-producer.js';
 import { SharedMemory } from '../shared/shared-memory.js';
@@ -138,8 +139,8 @@ export class CommandWriter {
   }
 
   /**
-   * Sends `length` bytes of a message behind a header, and charges for both. Returns what was buffered before, or NOT_OPEN: then
-   * nothing has been sent.
+   * Sends `length` bytes of a message behind a header, and charges for both. Returns what was buffered before;
+   * NOT_OPEN or TOO_MUCH: then nothing has been sent.
    */
   send(
     slot: number,
@@ -161,7 +162,7 @@ export class CommandWriter {
       if (typeof data === 'string') payload.write(data, header.bytes);
       else payload.set(data, header.bytes);
       const before = this.#ledger.charge(slot, credit, bytes);
-      if (before !== NOT_OPEN) this.#enqueue(commandKind.SEND, slot, generation, payload);
+      if (before >= 0) this.#enqueue(commandKind.SEND, slot, generation, payload);
       return before;
     }
     const { memory } = this.#ring;
@@ -169,9 +170,9 @@ export class CommandWriter {
     if (typeof data === 'string') memory.writeUtf8(offset + header.bytes, data, length);
     else memory.copyIn(offset + header.bytes, data, 0, length);
     const before = this.#ledger.charge(slot, credit, bytes);
-    if (before === NOT_OPEN) {
+    if (before < 0) {
       this.#ring.cancel();
-      return NOT_OPEN;
+      return before;
     }
     this.#ring.publishCharged(this.#ledger, bytes);
     this.#ringDoorbell();
@@ -193,7 +194,7 @@ export class CommandWriter {
     // In front of the charge: for a string there may not be memory enough.
     const body = typeof data === 'string' ? Buffer.from(data) : data;
     const buffered = this.#ledger.charge(slot, credit, bytes);
-    if (buffered === NOT_OPEN) return NOT_OPEN;
+    if (buffered < 0) return buffered;
     const { memory, maxPayload } = this.#ring;
     let done = 0;
     while (this.#waiting.length === 0 && done < bytes) {
@@ -410,6 +411,12 @@ export class CommandWriter {
 
   #command(kind: CommandKind, slot: number, generation: number, payload: Uint8Array): void {
     if (this.#isRetired) return;
+    const { maxPayload } = this.#ring;
+    // All that comes this way has a bound below that. Pieces of it would be taken for pieces of a message.
+    if (payload.length > maxPayload) {
+      const message = `A command of kind ${kind} has ${payload.length} bytes, of which a record holds ${maxPayload}`;
+      throw new ReactorError('ERR_REACTOR_INTERNAL', message);
+    }
     if (this.#waiting.length > 0) this.retry();
     if (this.#waiting.length > 0 || !this.#put(kind, slot, generation, payload, 0, payload.length)) {
       this.#enqueue(kind, slot, generation, payload);
@@ -484,11 +491,12 @@ function isToMany(kind: CommandKind): boolean {
   return kind === commandKind.BROADCAST || kind === commandKind.GROUP_SEND;
 }
 
-/** The kinds of the pieces, and of the last one, of a command that does not fit into one record. */
+/** The kinds of the pieces, and of the last one, of a command that does not fit into one record. All others do: see `#command`. */
 function piecesOf(kind: CommandKind): readonly [CommandKind, CommandKind] {
   if (kind === commandKind.BROADCAST) return [commandKind.BROADCAST_PART, kind];
   if (kind === commandKind.GROUP_SEND) return [commandKind.GROUP_PART, kind];
-  return [commandKind.SEND_PART, commandKind.SEND_LAST];
+  if (kind === commandKind.SEND) return [commandKind.SEND_PART, commandKind.SEND_LAST];
+  return [kind, kind];
 }
 
 function isAboutReading(kind: CommandKind): boolean {

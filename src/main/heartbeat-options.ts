@@ -10,7 +10,7 @@ export interface HeartbeatOptions {
   intervalMs?: number | undefined;
   /**
    * When nothing came from the peer for so long, the connection closes with reason 'heartbeat-timeout', at most a fifth later. Longer
-   * than `intervalMs`. Default three intervals; 20 ms to one day.
+   * than `intervalMs`. Default three intervals; 20 ms to three days.
    */
   timeoutMs?: number | undefined;
   /** What happens when the thread that gets the connection's events makes no progress. */
@@ -40,7 +40,7 @@ const stall: Checks<StallOptions> = {
 
 const form: Checks<HeartbeatOptions> = {
   intervalMs: integer(10, DAY_MS),
-  timeoutMs: integer(20, DAY_MS),
+  timeoutMs: integer(20, INTERVALS_PER_TIMEOUT * DAY_MS),
   onStall: nested(stall),
 };
 
@@ -73,7 +73,7 @@ export function heartbeatSettings(options: boolean | HeartbeatOptions = false): 
   const interval = intervalMs ?? fallback;
   return {
     intervalMs: interval,
-    timeoutMs: timeoutMs ?? Math.min(DAY_MS, INTERVALS_PER_TIMEOUT * interval),
+    timeoutMs: timeoutMs ?? INTERVALS_PER_TIMEOUT * interval,
     stallAfterMs: onStall?.afterMs ?? DEFAULT_STALL_AFTER_MS,
     stallAction: onStall?.action ?? 'report',
   };

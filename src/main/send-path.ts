@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { type Credit, framing, NOT_OPEN, slotState } from '../shared/connection-table.js';
+import { type Credit, framing, NOT_OPEN, slotState, TOO_MUCH } from '../shared/connection-table.js';
 import { REQUEST_ID_BYTES } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { DATA_HEADER, headerWithId, type MessageHeader, NO_HEADER } from './command-writer.js';
@@ -95,6 +95,10 @@ export class SendPath {
     // Whether it is open shows when it is charged.
     const charged = commands.send(slot, this.#generation, this.#credit, data, length, header);
     if (charged === NOT_OPEN) return sendOutcome.NOT_OPEN;
+    if (charged === TOO_MUCH) {
+      this.#overflow();
+      return sendOutcome.OVERFLOW;
+    }
     return charged + bytes <= this.#highWater ? sendOutcome.SENT : this.#sentAboveHighWater();
   }
 

@@ -29,7 +29,8 @@ import { SharedMemory } from './shared-memory.js';
  * and the io worker subtracts exactly that, when the bytes are with the kernel or when it drops them because their
  * connection is gone. A reset on reuse would race with a sender that has just added for the previous connection.
  *
- * BUFFERED is an int32: the limits on options keep what one connection may buffer far below 2 GiB.
+ * BUFFERED is an int32: the limits on options keep what one thread may have buffered far below 2 GiB. Several that send at the same
+ * moment, each when it finds nothing there, can get beyond MAX_BUFFERED: the later ones take theirs back (ledger.ts).
  *
  * The f64 columns are for people and metrics: one writer, plain accesses, and on a 32-bit machine a reader might see one
  * half-written.
@@ -104,6 +105,12 @@ export interface Credit {
 
 /** Instead of what was buffered before: the connection is not open, and nothing has been charged. */
 export const NOT_OPEN: number = -(2 ** 31);
+
+/** The same: more would be buffered than MAX_BUFFERED. */
+export const TOO_MUCH = -1;
+
+/** Three of the longest messages: what comes on top until it is taken back still leaves BUFFERED what it is. */
+export const MAX_BUFFERED: number = 1.5 * 2 ** 30;
 
 /** What has passed through one connection. */
 export interface ConnectionCounts {

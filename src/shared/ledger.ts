@@ -1,4 +1,4 @@
-import { type Credit, NOT_OPEN } from './connection-table.js';
+import { type Credit, MAX_BUFFERED, NOT_OPEN, TOO_MUCH } from './connection-table.js';
 import { SharedMemory } from './shared-memory.js';
 
 /**
@@ -25,14 +25,16 @@ export class Ledger {
     return new Ledger(SharedMemory.allocate(slots * Int32Array.BYTES_PER_ELEMENT));
   }
 
-  /** Charges for bytes that are to be published. Returns what was buffered before, or NOT_OPEN: then nothing is charged. */
+  /** Charges for bytes that are to be published. Returns what was buffered before; NOT_OPEN or TOO_MUCH: then nothing is charged. */
   charge(slot: number, credit: Credit, bytes: number): number {
     const before = credit.memory.addNoted(credit.bufferedWord, bytes, this.memory, slot);
     // The io worker closes by changing the state first and then counting what is buffered. We charge first and then look at the
     // state: one of us notices.
-    if (credit.memory.load(credit.stateWord) === credit.openState) return before;
+    const isOpen = credit.memory.load(credit.stateWord) === credit.openState;
+    // Less than 0: others have gone too far at this very moment.
+    if (isOpen && before >= 0 && before + bytes <= MAX_BUFFERED) return before;
     this.giveBack(slot, credit, bytes);
-    return NOT_OPEN;
+    return isOpen ? TOO_MUCH : NOT_OPEN;
   }
 
   /** Takes a charge back: these bytes will not be published. */

@@ -268,6 +268,24 @@ describe('limits of a connection', () => {
         expect(connection.bufferedAmount).to.equal(0);
       });
 
+      it('sees the end of a peer that has sent more than it may, also when it is shut down meanwhile', async () => {
+        const limits = { maxReceiveBytesPerSecond: KIB };
+        const { connection, peer } = await open({ limits, shutdownTimeoutMs: 1300 });
+        const end = closed(connection);
+        let hasEnded = false;
+        connection.once('end', () => {
+          hasEnded = true;
+        });
+        connection.resume();
+        peer.read().write(frame(Buffer.alloc(3 * KIB)));
+        peer.end();
+        await until(() => connection.bytesReceived >= KIB);
+        connection.shutdown();
+        expect((await end).reason).to.be.oneOf(['local-shutdown', 'peer-end']);
+        expect(hasEnded).to.equal(true);
+        expect(connection.messagesReceived).to.equal(1);
+      });
+
       it('sends what waits for its time also when it is shut down', async () => {
         const { connection, peer } = await open({ limits: { maxSendBytesPerSecond: 200 * KIB } });
         peer.count();

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import type { Codec } from '../../src/io-worker/codec.js';
 import { decodeFrames } from '../../src/io-worker/decode-frames.js';
 import { expectEverySplit, expectFindings, expectFullAtEach, findingsOf } from './codec-checks.js';
-import type { Finding } from './codec-recorder.js';
+import { type Finding, inPieces } from './codec-recorder.js';
 
 /** Decimal length, a colon, and the message: "5:hello". */
 function frameLength(bytes: Buffer): number | undefined {
@@ -25,6 +26,33 @@ function codec(maxBytes = 200_000): Codec {
 }
 
 const message = (body: Buffer): Finding => ({ what: 'message', body });
+const TOO_LARGE: Finding = { what: 'fail', reason: 'frame-too-large', code: 'ERR_REACTOR_FRAME_TOO_LARGE' };
+
+/** A line goes on in the next one if that begins with `sign`. */
+function foldedLines(sign: string, maxBytes: number): Codec {
+  const frameLength = (bytes: Buffer): number | undefined => {
+    for (let at = bytes.indexOf(10) + 1; at > 0; at = bytes.indexOf(10, at) + 1) {
+      if (bytes.length < at + sign.length) return undefined;
+      if (bytes.toString('latin1', at, at + sign.length) !== sign) return at;
+    }
+    return undefined;
+  };
+  return {
+    maxMessageBytes: maxBytes,
+    open: (channel) => ({ ...decodeFrames(channel, { maxBytes, frameLength }), encode: () => undefined }),
+  };
+}
+
+/** The same in one, two and three pieces, and byte by byte. */
+function expectEveryTwoSplits(codec: Codec, bytes: Buffer, expected: readonly Finding[]): void {
+  for (let first = 0; first < bytes.length; first++) {
+    for (let second = first; second < bytes.length; second++) {
+      const pieces = [bytes.subarray(0, first), bytes.subarray(first, second), bytes.subarray(second)];
+      expectFindings(findingsOf(codec, pieces), expected);
+    }
+  }
+  expectFindings(findingsOf(codec, inPieces(bytes, 1)), expected);
+}
 
 function stream(lengths: readonly number[]): { bytes: Buffer; expected: Finding[] } {
   const bodies = lengths.map((length, i) => Buffer.alloc(length, 97 + (i % 26)));
@@ -47,47 +75,45 @@ describe('decodeFrames()', () => {
   });
 
   it('does so where frameLength looks beyond the end of a frame, byte by byte as well', () => {
-    /** A line goes on in the next one if that begins with two dots. */
-    const folded: Codec = {
-      maxMessageBytes: 1000,
-      open: (channel) => ({
-        ...decodeFrames(channel, {
-          maxBytes: 1000,
-          frameLength: (bytes) => {
-            for (let at = bytes.indexOf(10); at !== -1; at = bytes.indexOf(10, at + 1)) {
-              if (bytes.length < at + 3) return undefined;
-              if (bytes.toString('latin1', at + 1, at + 3) !== '..') return at + 1;
-            }
-            return undefined;
-          },
-        }),
-        encode: () => undefined,
-      }),
-    };
+    const folded = foldedLines('..', 1000);
     const expected = ['ab\n', 'cd\n..more\n', 'ef\n', '\n', 'gh\n'].map((text) => message(Buffer.from(text)));
     const bytes = Buffer.from('ab\ncd\n..more\nef\n\ngh\n  ');
-    expectFindings(findingsOf(folded, [bytes]), expected);
-    for (let first = 1; first < bytes.length; first++) {
-      for (let second = first; second < bytes.length; second++) {
-        const pieces = [bytes.subarray(0, first), bytes.subarray(first, second), bytes.subarray(second)];
-        expectFindings(findingsOf(folded, pieces), expected);
-      }
-    }
-    expectFindings(
-      findingsOf(
-        folded,
-        [...bytes].map((byte) => Buffer.of(byte)),
-      ),
-      expected,
+    expectEveryTwoSplits(folded, bytes, expected);
+  });
+
+  it('takes a frame of `maxBytes` and none that is longer, however the bytes are split, also where the next byte must be seen', () => {
+    const line = fc.stringMatching(/^[a-z]{0,6}(\n [a-z]{0,4})?\n$/);
+    fc.assert(
+      fc.property(fc.array(line, { minLength: 1, maxLength: 5 }), fc.integer({ min: -1, max: 1 }), (lines, more) => {
+        const maxBytes = Math.max(...lines.map(({ length }) => length)) + more;
+        const tooLong = lines.findIndex(({ length }) => length > maxBytes);
+        const expected = (tooLong === -1 ? lines : lines.slice(0, tooLong)).map((text) => message(Buffer.from(text)));
+        if (tooLong !== -1) expected.push(TOO_LARGE);
+        // What comes behind shows that the last one goes no further.
+        const bytes = Buffer.from(`${lines.join('')}z`);
+        expectEveryTwoSplits(foldedLines(' ', maxBytes), bytes, expected);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('goes by no more than `maxBytes` and one, however much came at once', () => {
+    const bytes = Buffer.from('abc\nd\n  ');
+    // Only the second byte behind a line tells that it is over.
+    expectEveryTwoSplits(foldedLines('..', 4), bytes, [TOO_LARGE]);
+    expectEveryTwoSplits(
+      foldedLines('..', 5),
+      bytes,
+      ['abc\n', 'd\n'].map((text) => message(Buffer.from(text))),
     );
   });
 
   it('refuses a frame that is too long as soon as its length is known, or when too much has come without one', () => {
     const announced = findingsOf(codec(100), [Buffer.from('99:')]);
     expect(announced.findings).to.have.lengthOf(1);
-    expectFindings(announced, [{ what: 'fail', reason: 'frame-too-large', code: 'ERR_REACTOR_FRAME_TOO_LARGE' }]);
-    const endless = findingsOf(codec(4), [Buffer.from('1'), Buffer.from('234')]);
-    expectFindings(endless, [{ what: 'fail', reason: 'frame-too-large', code: 'ERR_REACTOR_FRAME_TOO_LARGE' }]);
+    expectFindings(announced, [TOO_LARGE]);
+    const endless = findingsOf(codec(4), [Buffer.from('1'), Buffer.from('2345')]);
+    expectFindings(endless, [TOO_LARGE]);
   });
 
   it('passes on what frameLength throws, and refuses lengths that are none', () => {

@@ -66,6 +66,37 @@ describe('RetrySchedule', () => {
     expect(Math.max(...perSecond.values()) / attempts).to.be.at.most(0.15);
   });
 
+  for (const [clients, delayMs, most] of [
+    [1, 1, 4],
+    [10, 20, 4],
+    [1000, 1, 10],
+    [1000, 20, 10],
+  ] as const) {
+    it(`makes not more than ${most} in a tenth of a second of ${clients} that fail at once and come again in ${delayMs} ms`, () => {
+      const per = new Map<number, number>();
+      const again = (): void => {
+        schedule.add(delayMs, () => {
+          const slice = Math.floor(wheel.now / 100);
+          per.set(slice, (per.get(slice) ?? 0) + 1);
+          again();
+        });
+      };
+      for (let client = 0; client < clients; client++) again();
+      clock.moveTo(clock.time + 60_000);
+      expect(Math.max(...per.values())).to.equal(most);
+      expect(schedule.waiting).to.equal(clients);
+    });
+  }
+
+  it('gives a tenth of a second its four anew when one of them is cancelled, not when it has been made', () => {
+    const first = schedule.add(50, () => undefined);
+    for (const delayMs of [10, 20, 30]) schedule.add(delayMs, () => undefined);
+    clock.moveTo(clock.time + 40);
+    expect(schedule.add(20, () => undefined).delayMs).to.be.greaterThan(20);
+    first.cancel();
+    expect(schedule.add(20, () => undefined).delayMs).to.equal(20);
+  });
+
   it('forgets what is cancelled, once', () => {
     let made = 0;
     const retries = Array.from({ length: 1000 }, () => schedule.add(100, () => made++));
