@@ -29,6 +29,9 @@ export interface ConnectionCodec {
    * (`isWaiting`). Then the rest is handed in again, from there on, when there is room or when `channel.resume()` is called (an
    * empty rest, too: it may be that a message waits in the codec).
    * After `channel.fail` the return value means nothing, and `decode` is not called again.
+   *
+   * A ReactorError with code ERR_REACTOR_PROTOCOL, ERR_REACTOR_FRAME_TOO_LARGE or ERR_REACTOR_DECOMPRESSION that it throws says that the
+   * peer broke the rules: the connection closes as with `channel.fail`. All else that it throws is a fault of the codec's.
    */
   decode(bytes: Uint8Array, start: number, end: number): number;
 

@@ -7,7 +7,7 @@ export interface DecodeFramesOptions {
   readonly maxBytes: number;
   /**
    * How long the frame is that begins at the front of `bytes`, or undefined if more bytes are needed to tell. What it throws
-   * closes the connection with 'protocol-error'.
+   * closes the connection: see `ConnectionCodec.decode`.
    */
   readonly frameLength: (bytes: Buffer) => number | undefined;
   /** What of a whole frame is the message. Default: all of it. Return a part of `frame`. */

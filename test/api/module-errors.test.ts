@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { type Logger, LogicPool, type Reactor, type TcpServer } from '../../src/index.js';
+import { type Logger, LogicPool, type Reactor, ReactorError, type TcpServer } from '../../src/index.js';
 import { closed, next, nextConnection, rejection } from '../fixtures/events.js';
 import { HOST, props } from '../fixtures/scene.js';
 
@@ -114,4 +114,37 @@ describe('what a module of the user throws', () => {
     expect(reason).to.equal('protocol-error');
     expect(detail.error?.message).to.match(/cannot be told/);
   });
+});
+
+describe('a codec of the user, and a peer that breaks its rules', () => {
+  const own = props();
+
+  for (const isForeign of [false, true]) {
+    for (const [sent, reason, code, message] of [
+      ['GET / HTTP/1.1\r\n', 'protocol-error', 'ERR_REACTOR_PROTOCOL', 'a netstring begins with its length'],
+      ['3:abc;', 'protocol-error', 'ERR_REACTOR_PROTOCOL', 'a netstring ends with a comma'],
+      ['99:', 'frame-too-large', 'ERR_REACTOR_FRAME_TOO_LARGE', 'a message of 99 bytes, the most is 10'],
+    ] as const) {
+      it(`closes with what it throws, ${reason}, at info${isForeign ? ', from another copy' : ''}: ${message}`, async () => {
+        const lines: Line[] = [];
+        const reactor = await own.spawn({ logger: keeping(lines, 'info') });
+        const codec = { module: fixture('netstring-codec'), options: { maxBytes: 10, isForeign } };
+        const server = await reactor.listen({ host: HOST, port: 0, codec });
+        const [connection, peer] = await Promise.all([nextConnection(server), own.connectRaw(server.address.port)]);
+        const end = closed(connection);
+        const heard = next<[Buffer]>(connection, 'message');
+        peer.write(Buffer.from(`2:ok,${sent}`));
+        expect(String((await heard)[0])).to.equal('ok');
+        const { detail, ...rest } = await end;
+        expect(rest.reason).to.equal(reason);
+        expect(detail.error).to.be.instanceOf(ReactorError);
+        expect(detail.error).to.include({ code, message });
+        expect(detail.error).to.not.have.property('cause');
+        await reactor.close({ timeoutMs: 0 });
+        const line = lines.find((each) => each.message === 'Connection closed');
+        expect(line?.level).to.equal('info');
+        expect(line?.fields).to.include({ reason, code, error: message });
+      });
+    }
+  }
 });
