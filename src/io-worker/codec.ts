@@ -101,15 +101,15 @@ export interface CodecChannel {
   message(bytes: Uint8Array, start: number, end: number): boolean;
   /**
    * A message of `length` bytes begins with `bytes[start, end)`; `part` brings the rest, and nothing else may come in between.
-   * For messages longer than STREAM_ABOVE_BYTES whose length is known: they need not be put together in the codec.
+   * For messages of more than 65,530 bytes whose length is known: they need not be put together in the codec.
    * @param kind of codec 'frame'
    */
   partFirst(length: number, bytes: Uint8Array, start: number, end: number, kind?: number): boolean;
   part(bytes: Uint8Array, start: number, end: number): boolean;
 
-  /** The peer broke the rules: the connection ends. */
+  /** The peer broke the rules, or has fallen silent: the connection ends. Also at any other time, as from a timer. */
   fail(reason: CloseReason, error: ReactorError): void;
-  /** Something came that is allowed and that nobody here is interested in; it is counted. */
+  /** Something came that is allowed and that nobody here is interested in; it is counted, and logged at `info`. Not for heartbeats. */
   ignored(): void;
 
   // ---- at any time
