@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import type { CodecSettings } from '../shared/codec-settings.js';
 import { FIRST_USER_KIND } from '../shared/frame-format.js';
+import { defaultOf } from '../shared/module-default.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { ServiceSettings } from '../shared/service-settings.js';
 import { messageOf } from './codec-failure.js';
@@ -47,7 +48,7 @@ export async function loadServices(
 
 async function loadService({ url, options }: ServiceSettings): Promise<LoadedService> {
   try {
-    const { default: definition } = (await import(url)) as { default?: unknown };
+    const definition = defaultOf(await import(url));
     const fault = faultOf(definition);
     if (fault !== undefined) throw new TypeError(fault);
     return { definition: definition as ServiceDefinition, options };

@@ -1,4 +1,5 @@
 import type { ModuleSettings } from '../shared/codec-settings.js';
+import { defaultOf } from '../shared/module-default.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { Codec } from './codec.js';
 import { messageOf } from './codec-failure.js';
@@ -13,7 +14,7 @@ interface CodecModule {
 export async function loadModuleCodec({ url, options, maxFrameBytes }: ModuleSettings): Promise<Codec> {
   let codec: unknown;
   try {
-    const { default: definition } = (await import(url)) as { default?: unknown };
+    const definition = defaultOf(await import(url));
     if (!isCodecModule(definition))
       throw new TypeError('Its default export is not a codec: export default defineCodec({ ... })');
     codec = await definition.create(options, { maxFrameBytes });
