@@ -175,8 +175,11 @@ describe('a codec of the user', () => {
     for (const [codec, text] of [
       [{ module: 'file:///nowhere/codec.js' }, /file:\/\/\/nowhere\/codec\.js could not be loaded/],
       [{ module: new URL('./scene.js', MODULE) }, /default export is not a codec/],
-      [withFault('create'), /create: no/],
-      [withFault('nothing'), /must return an object with open\(\), and maxMessageBytes/],
+      [withFault('create'), /codec-module\.js could not be made: its create\(\) threw: create: no/],
+      [
+        withFault('nothing'),
+        /could not be made: its create\(\) must return an object with open\(\), and maxMessageBytes/,
+      ],
     ] as const) {
       const listened = await refusal(scene.reactor.listen({ ...port, codec }));
       expect([listened.code, listened.cause instanceof Error]).to.deep.equal(['ERR_REACTOR_CODEC_FAILED', true]);
