@@ -31,8 +31,10 @@ const loop = new EventLoop(
 const threshold = new Registry(new SharedMemory(data.registry));
 const log = data.log && openLog(data.log, { worker, ioWorkers, threshold, board });
 if (log !== undefined) loop.log = log;
-if (data.isSuccessor) loop.log.write('error', {}, 'The io worker ended unexpectedly, and this one takes its place');
-const restoredUntil = data.isSuccessor ? monotonicMs() + RESTORE_MS : 0;
+const { predecessorError: error } = data;
+const isSuccessor = error !== undefined;
+if (isSuccessor) loop.log.write('error', { error }, 'The io worker ended unexpectedly, and this one takes its place');
+const restoredUntil = isSuccessor ? monotonicMs() + RESTORE_MS : 0;
 const parts: IoWorkerParts = {
   loop,
   ioWorkers,

@@ -93,6 +93,20 @@ describe('what a module of the user throws', () => {
     expect(fields['stack']).to.match(where);
   });
 
+  it('in a timer of its own ends the io worker, and the log says what it was', async () => {
+    const text = `export default { name: 'fatal', onMessage() { setTimeout(() => { throw new Error('out of nowhere'); }); } }`;
+    const module = `data:text/javascript,${encodeURIComponent(text)}`;
+    const server = await reactor.listen({ host: HOST, port: 0, services: [module] });
+    const { peer } = await accepted(server);
+    const back = next(reactor, 'respawn');
+    peer.read().send('now');
+    await back;
+    const { level, fields } = await line('The io worker ended unexpectedly, and this one takes its place');
+    expect(level).to.equal('error');
+    expect(fields['error']).to.include({ name: 'Error', message: 'out of nowhere' });
+    expect((fields['error'] as Error).stack).to.match(/^Error: out of nowhere\n {4}at .*data:text/);
+  });
+
   it('in the start of logic has its stack', async () => {
     const server = await reactor.listen({ host: HOST, port: 0, dispatch: 'balance' });
     const options = { filename: fixture('thread-logic'), threads: 1, data: { fails: true } };
