@@ -1,4 +1,4 @@
-import { decodeFrames, defineCodec } from 'simple-reactor';
+import { decodeFrames, defineCodec, ReactorError } from 'simple-reactor';
 
 /** RESP, the protocol of Redis: https://redis.io/docs/latest/develop/reference/protocol-spec/ */
 const CR = 13;
@@ -36,7 +36,7 @@ function frameLength(bytes) {
   for (let left = numberAt(bytes, 1, MAX_ARGUMENTS); left > 0; left--) {
     const next = lineEnd(bytes, at);
     if (next === undefined) return undefined;
-    if (bytes[at] !== DOLLAR) throw new Error('an argument of a command must be a bulk string');
+    if (bytes[at] !== DOLLAR) throw wrong('an argument of a command must be a bulk string');
     at = next + numberAt(bytes, at + 1, Number.MAX_SAFE_INTEGER) + 2;
   }
   return at;
@@ -62,9 +62,17 @@ export function numberAt(bytes, start, most) {
   let value = 0;
   for (let at = start; bytes[at] !== CR; at++) {
     const digit = (bytes[at] ?? 0) - 48;
-    if (!(digit >= 0 && digit <= 9) || at - start >= MAX_LENGTH_DIGITS) throw new Error('a length must be a number');
+    if (!(digit >= 0 && digit <= 9) || at - start >= MAX_LENGTH_DIGITS) throw wrong('a length must be a number');
     value = value * 10 + digit;
   }
-  if (value > most) throw new Error(`a length of ${value}, the most is ${most}`);
+  if (value > most) throw wrong(`a length of ${value}, the most is ${most}`);
   return value;
+}
+
+/**
+ * What a client does wrong is no fault of the codec: the connection closes with `protocol-error`, which is nothing to be warned of.
+ * @param {string} what
+ */
+function wrong(what) {
+  return new ReactorError('ERR_REACTOR_PROTOCOL', what);
 }

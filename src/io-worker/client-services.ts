@@ -13,7 +13,7 @@ export class ClientServicesHold {
 
   constructor({ connection: { services, codec } }: ConnectRequest, parts: ServiceParts, onUnused: () => void) {
     this.#onUnused = onUnused;
-    this.started = this.#start(async () => new Services(await loadServices(services, codec.type), parts));
+    this.started = this.#start(async () => new Services(await loadServices(services, codec.type, 'connect()'), parts));
     // Whoever waits for it hears of it.
     this.started.catch(() => undefined);
   }

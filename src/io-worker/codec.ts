@@ -29,6 +29,9 @@ export interface ConnectionCodec {
    * (`isWaiting`). Then the rest is handed in again, from there on, when there is room or when `channel.resume()` is called (an
    * empty rest, too: it may be that a message waits in the codec).
    * After `channel.fail` the return value means nothing, and `decode` is not called again.
+   *
+   * A ReactorError with code ERR_REACTOR_PROTOCOL, ERR_REACTOR_FRAME_TOO_LARGE or ERR_REACTOR_DECOMPRESSION that it throws says that the
+   * peer broke the rules: the connection closes as with `channel.fail`. All else that it throws is a fault of the codec's.
    */
   decode(bytes: Uint8Array, start: number, end: number): number;
 
@@ -98,15 +101,15 @@ export interface CodecChannel {
   message(bytes: Uint8Array, start: number, end: number): boolean;
   /**
    * A message of `length` bytes begins with `bytes[start, end)`; `part` brings the rest, and nothing else may come in between.
-   * For messages longer than STREAM_ABOVE_BYTES whose length is known: they need not be put together in the codec.
+   * For messages of more than 65,530 bytes whose length is known: they need not be put together in the codec.
    * @param kind of codec 'frame'
    */
   partFirst(length: number, bytes: Uint8Array, start: number, end: number, kind?: number): boolean;
   part(bytes: Uint8Array, start: number, end: number): boolean;
 
-  /** The peer broke the rules: the connection ends. */
+  /** The peer broke the rules, or has fallen silent: the connection ends. Also at any other time, as from a timer. */
   fail(reason: CloseReason, error: ReactorError): void;
-  /** Something came that is allowed and that nobody here is interested in; it is counted. */
+  /** Something came that is allowed and that nobody here is interested in; it is counted, and logged at `info`. Not for heartbeats. */
   ignored(): void;
 
   // ---- at any time

@@ -19,7 +19,7 @@ import { READ_BUFFER_BYTES } from '../shared/lane.js';
 import type { ReactorError } from '../shared/reactor-error.js';
 import { readU32 } from '../shared/shared-memory.js';
 import { type ConnectionCodec, STREAM_ABOVE_BYTES } from './codec.js';
-import { codecFailed } from './codec-failure.js';
+import { decodingFailed } from './codec-failure.js';
 import type { EventLane } from './event-lane.js';
 import type { EventOutbox, OutboxOwner } from './event-outbox.js';
 import { InputRecipients, type RecipientsOwner } from './input-recipients.js';
@@ -706,8 +706,9 @@ export class ConnectionInput implements OutboxOwner, BatchOwner {
         throw new Error('decode() returned before the end, though every message was taken and isWaiting is not true');
       }
       return decoded;
-    } catch (error) {
-      this.fail('protocol-error', codecFailed(error));
+    } catch (thrown) {
+      const { reason, error } = decodingFailed(thrown);
+      this.fail(reason, error);
       return length;
     } finally {
       this.#decoding = false;

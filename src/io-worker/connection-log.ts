@@ -1,7 +1,7 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectionCounts } from '../shared/connection-table.js';
 import type { LogLevel } from '../shared/log-protocol.js';
-import { ReactorError } from '../shared/reactor-error.js';
+import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { IoLog } from './io-log.js';
 import type { TcpConnection } from './tcp-connection.js';
 
@@ -36,16 +36,20 @@ export interface Closing {
 export function logClosed(log: IoLog, { id, addresses, origin, role }: TcpConnection, closing: Closing): void {
   const { reason, unsentBytes, openMs, counts, error } = closing;
   const code = error instanceof ReactorError ? error.code : undefined;
-  const level = code === 'ERR_REACTOR_CODEC_FAILED' ? 'warn' : (closeLevels[reason] ?? 'debug');
+  const isCodecs = code === 'ERR_REACTOR_CODEC_FAILED';
+  const level = isCodecs ? 'warn' : (closeLevels[reason] ?? 'debug');
   if (!log.isEnabled(level)) return;
   const { bytesReceived, bytesSent, messagesReceived } = counts;
+  const { message, cause } = error === undefined ? {} : toErrorData(error);
   const fields = {
     connection: id,
     [role]: origin.id,
     ...addresses,
     reason,
     ...(code !== undefined && { code }),
-    ...(error !== undefined && { error: error.message }),
+    ...(message !== undefined && { error: message }),
+    // What a service threw has a line of its own.
+    ...(isCodecs && { stack: cause?.stack }),
     openMs: Math.round(openMs),
     bytesReceived,
     bytesSent,

@@ -94,7 +94,7 @@ export class ControlService implements IoWorkerControl {
       const lane = this.#openLane();
       const codec = await loadCodec(request.connection.codec, this.#loop.wheel);
       const { services: wanted } = request.connection;
-      const services = wanted.length === 0 ? [] : await loadServices(wanted, request.connection.codec.type);
+      const services = wanted.length === 0 ? [] : await loadServices(wanted, request.connection.codec.type, 'listen()');
       // Behind all waiting: from here on nobody comes in between.
       const known = this.#loop.origins.get(request.server);
       if (lane.isRetired) throw threadHasLeft();

@@ -7,16 +7,19 @@ export interface DecodeFramesOptions {
   readonly maxBytes: number;
   /**
    * How long the frame is that begins at the front of `bytes`, or undefined if more bytes are needed to tell: it may look a byte beyond
-   * the longest frame, and is given no more. What it throws closes the connection with 'protocol-error'.
+   * the longest frame, and is given no more. What it throws closes the connection: see `ConnectionCodec.decode`.
    */
   readonly frameLength: (bytes: Buffer) => number | undefined;
-  /** What of a whole frame is the message. Default: all of it. Return a part of `frame`. */
-  readonly message?: ((frame: Buffer) => Uint8Array) | undefined;
+  /**
+   * What of a whole frame is the message. Default: all of it. Return a part of `frame`, or undefined if it is none of the application's,
+   * such as a heartbeat: nothing comes of it, and it counts as no message. It is asked again about a frame that the channel did not take.
+   */
+  readonly message?: ((frame: Buffer) => Uint8Array | undefined) | undefined;
 }
 
 /**
  * The reading half of a codec, for a protocol in which one can see from its first bytes how long a frame is. It keeps what has not
- * come whole, up to `maxBytes` and one more, and gives the channel a message for each frame. Thread: io worker.
+ * come whole, up to `maxBytes` and one more, and gives the channel the message in each frame. Thread: io worker.
  */
 export function decodeFrames(
   channel: CodecChannel,
@@ -113,8 +116,9 @@ class FramesDecoder {
   }
 
   #give(frame: Buffer): boolean {
-    const message = this.#options.message?.(frame) ?? frame;
-    return this.#channel.message(message, 0, message.length);
+    const { message: messageOf } = this.#options;
+    const message = messageOf === undefined ? frame : messageOf(frame);
+    return message === undefined || this.#channel.message(message, 0, message.length);
   }
 }
 

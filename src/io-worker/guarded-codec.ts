@@ -1,9 +1,9 @@
 import { inspect } from 'node:util';
 import { type CloseReason, closeReasons } from '../shared/close-reason.js';
 import type { ConnectionAddresses } from '../shared/event-record.js';
-import { ReactorError } from '../shared/reactor-error.js';
+import type { ReactorError } from '../shared/reactor-error.js';
 import type { Codec, CodecChannel, CodecOutput, ConnectionCodec } from './codec.js';
-import { codecFailed } from './codec-failure.js';
+import { codecFailed, reactorErrorOf } from './codec-failure.js';
 
 export const MAX_MESSAGE_BYTES: number = 512 * 1024 * 1024;
 /** A codec is asked again now and then while a ring is full; but not so often in between. */
@@ -78,8 +78,7 @@ class GuardedChannel implements CodecChannel {
     const problem = isReason
       ? error
       : new TypeError(`fail() takes one of closeReasons, got ${inspect(reason, { depth: 0 })}`);
-    const own = problem instanceof ReactorError ? problem : codecFailed(problem);
-    this.#channel.fail(isReason ? reason : 'protocol-error', own);
+    this.#channel.fail(isReason ? reason : 'protocol-error', reactorErrorOf(problem) ?? codecFailed(problem));
   }
 
   ignored(): void {

@@ -31,8 +31,12 @@ const loop = new EventLoop(
 const threshold = new Registry(new SharedMemory(data.registry));
 const log = data.log && openLog(data.log, { worker, ioWorkers, threshold, board });
 if (log !== undefined) loop.log = log;
-if (data.isSuccessor) loop.log.write('error', {}, 'The io worker ended unexpectedly, and this one takes its place');
-const restoredUntil = data.isSuccessor ? monotonicMs() + RESTORE_MS : 0;
+const { predecessorError } = data;
+if (predecessorError !== undefined) {
+  const { message, stack } = predecessorError;
+  loop.log.write('error', { error: message, stack }, 'The io worker ended unexpectedly, and this one takes its place');
+}
+const restoredUntil = predecessorError !== undefined ? monotonicMs() + RESTORE_MS : 0;
 const parts: IoWorkerParts = {
   loop,
   ioWorkers,

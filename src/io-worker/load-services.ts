@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import type { CodecSettings } from '../shared/codec-settings.js';
 import { FIRST_USER_KIND } from '../shared/frame-format.js';
+import { defaultOf } from '../shared/module-default.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { ServiceSettings } from '../shared/service-settings.js';
 import { messageOf } from './codec-failure.js';
@@ -22,23 +23,26 @@ const PROPERTIES: readonly string[] = ['name', 'kinds', 'onError', 'slowMs', ...
 /**
  * Loads services and checks what they are; nothing of them has been called then. Rejects with ERR_REACTOR_SERVICE_FAILED, or
  * ERR_REACTOR_INVALID_OPTION if they do not go together.
+ * @param call for messages
  */
 export async function loadServices(
   settings: readonly ServiceSettings[],
   codec: CodecSettings['type'],
+  call: string,
 ): Promise<LoadedService[]> {
   const loaded = await Promise.all(settings.map(loadService));
   const names = new Set<string>();
   const kinds = new Map<number, string>();
   for (const { definition } of loaded) {
     const { name } = definition;
-    if (names.has(name)) throw doNotFit(`two have the name ${inspect(name)}`);
+    if (names.has(name)) throw doNotFit(call, `two have the name ${inspect(name)}`);
     names.add(name);
     for (const kind of definition.kinds ?? []) {
       if (codec !== 'frame')
-        throw doNotFit(`${inspect(name)} has kinds, and only codec 'frame' has any, not '${codec}'`);
+        throw doNotFit(call, `${inspect(name)} has kinds, and only codec 'frame' has any, not '${codec}'`);
       const other = kinds.get(kind);
-      if (other !== undefined) throw doNotFit(`${inspect(other)} and ${inspect(name)} both have the kind ${kind}`);
+      if (other !== undefined)
+        throw doNotFit(call, `${inspect(other)} and ${inspect(name)} both have the kind ${kind}`);
       kinds.set(kind, name);
     }
   }
@@ -47,7 +51,7 @@ export async function loadServices(
 
 async function loadService({ url, options }: ServiceSettings): Promise<LoadedService> {
   try {
-    const { default: definition } = (await import(url)) as { default?: unknown };
+    const definition = defaultOf(await import(url));
     const fault = faultOf(definition);
     if (fault !== undefined) throw new TypeError(fault);
     return { definition: definition as ServiceDefinition, options };
@@ -57,8 +61,8 @@ async function loadService({ url, options }: ServiceSettings): Promise<LoadedSer
   }
 }
 
-function doNotFit(fault: string): ReactorError {
-  return new ReactorError('ERR_REACTOR_INVALID_OPTION', `Option 'services' cannot work: ${fault}`);
+function doNotFit(call: string, fault: string): ReactorError {
+  return new ReactorError('ERR_REACTOR_INVALID_OPTION', `${call}: option 'services' cannot work: ${fault}`);
 }
 
 /** What keeps it from being a service. */

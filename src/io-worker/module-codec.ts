@@ -1,7 +1,8 @@
 import type { ModuleSettings } from '../shared/codec-settings.js';
+import { defaultOf } from '../shared/module-default.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { Codec } from './codec.js';
-import { messageOf } from './codec-failure.js';
+import { messageOf, tellable } from './codec-failure.js';
 import { guarded, MAX_MESSAGE_BYTES } from './guarded-codec.js';
 
 /** What `export default defineCodec({ create })` gives. */
@@ -11,19 +12,32 @@ interface CodecModule {
 
 /** Loads a codec of the user's. Rejects with ERR_REACTOR_CODEC_FAILED. */
 export async function loadModuleCodec({ url, options, maxFrameBytes }: ModuleSettings): Promise<Codec> {
+  const definition = await load(url);
   let codec: unknown;
   try {
-    const { default: definition } = (await import(url)) as { default?: unknown };
-    if (!isCodecModule(definition))
-      throw new TypeError('Its default export is not a codec: export default defineCodec({ ... })');
     codec = await definition.create(options, { maxFrameBytes });
-    if (!isCodec(codec))
-      throw new TypeError('create() must return an object with open(), and maxMessageBytes of up to 512 MiB');
-  } catch (cause) {
-    const message = `The codec ${url} could not be loaded: ${messageOf(cause)}`;
-    throw new ReactorError('ERR_REACTOR_CODEC_FAILED', message, { cause });
+  } catch (thrown) {
+    const cause = tellable(thrown);
+    throw unusable(`The codec ${url} could not be made: its create() threw: ${messageOf(cause)}`, cause);
   }
-  return guarded(codec);
+  if (isCodec(codec)) return guarded(codec);
+  const cause = new TypeError('create() must return an object with open(), and maxMessageBytes of up to 512 MiB');
+  throw unusable(`The codec ${url} could not be made: its ${cause.message}`, cause);
+}
+
+async function load(url: string): Promise<CodecModule> {
+  try {
+    const definition = defaultOf(await import(url));
+    if (isCodecModule(definition)) return definition;
+    throw new TypeError('Its default export is not a codec: export default defineCodec({ ... })');
+  } catch (thrown) {
+    const cause = tellable(thrown);
+    throw unusable(`The codec ${url} could not be loaded: ${messageOf(cause)}`, cause);
+  }
+}
+
+function unusable(message: string, cause: unknown): ReactorError {
+  return new ReactorError('ERR_REACTOR_CODEC_FAILED', message, { cause });
 }
 
 function isCodecModule(value: unknown): value is CodecModule {

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { eventKind } from '../shared/event-record.js';
 import { monotonicMs } from '../shared/monotonic-clock.js';
-import { ReactorError, toErrorData } from '../shared/reactor-error.js';
+import { ReactorError, thrownErrorData } from '../shared/reactor-error.js';
 import {
   encodeServiceReport,
   type ReportOrigin,
@@ -10,7 +10,7 @@ import {
   type ServiceReport,
 } from '../shared/service-report.js';
 import { boardCounter, type StatusBoard } from '../shared/status-board.js';
-import { messageOf } from './codec-failure.js';
+import { messageOf, tellable } from './codec-failure.js';
 import type { ServedConnection } from './connection-services.js';
 import type { ServiceConnection, ServiceContext } from './define-service.js';
 import type { EventLane } from './event-lane.js';
@@ -23,9 +23,6 @@ import type { TimingWheel } from './timing-wheel.js';
 
 /** A service may take so long to stop. */
 const MAX_STOP_MS = 1000;
-
-/** An error that is longer, as JSON, is told by the beginning of its message. */
-const MAX_ERROR_LENGTH = 4096;
 
 /** What services need of the event loop. */
 export interface ServiceParts {
@@ -88,7 +85,7 @@ export class Services {
       try {
         await service.definition.start?.(service.context);
       } catch (thrown) {
-        const cause = bounded(thrown);
+        const cause = tellable(thrown);
         this.#parts.board.count(boardCounter.SERVICE_FAILURES);
         void this.stop();
         throw failure(service, 'start', cause);
@@ -141,13 +138,14 @@ export class Services {
 
   /** A service threw. */
   failed(service: RunningService, hook: ServiceHook, thrown: unknown, connection?: ServedConnection): void {
-    const cause = bounded(thrown);
+    const cause = tellable(thrown);
     const { board, log } = this.#parts;
     board.count(boardCounter.SERVICE_FAILURES);
     const action = actionFor(service, hook, connection);
-    const fields = { ...fieldsOf(service, hook, connection), error: messageOf(cause), action };
+    const error = thrownErrorData(cause);
+    const fields = { ...fieldsOf(service, hook, connection), error: error.message, action, stack: error.stack };
     log.write('error', fields, 'A service failed');
-    this.#report({ type: 'error', ...originOf(service, hook, connection), error: toErrorData(cause), action });
+    this.#report({ type: 'error', ...originOf(service, hook, connection), error, action });
     if (action === 'disable') this.#disable(service);
     if (action === 'close') connection?.serviceFailed(failure(service, hook, cause));
   }
@@ -233,14 +231,4 @@ function actionFor(
 function failure({ name }: RunningService, hook: ServiceHook, cause: unknown): ReactorError {
   const message = `Service '${name}' threw in ${hook === 'timer' ? 'a timer' : hook}: ${messageOf(cause)}`;
   return new ReactorError('ERR_REACTOR_SERVICE_FAILED', message, { cause });
-}
-
-/** Anything can be thrown, and what is told of it must fit a record. */
-function bounded(cause: unknown): unknown {
-  try {
-    if (JSON.stringify(toErrorData(cause)).length <= MAX_ERROR_LENGTH) return cause;
-    return new Error(`${messageOf(cause).slice(0, MAX_ERROR_LENGTH / 4)}...`);
-  } catch {
-    return new Error('Something was thrown that cannot be told');
-  }
 }

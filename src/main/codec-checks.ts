@@ -23,11 +23,17 @@ const delimiter: Check = (value) => {
   return length >= 1 && length <= MAX_DELIMITER_BYTES ? undefined : 'a string or a Uint8Array of 1 to 16 bytes';
 };
 
-export const moduleUrl: Check = (value) => {
-  if (value instanceof URL) return undefined;
-  const allowed = 'a URL, such as new URL("./my-codec.js", import.meta.url)';
-  return typeof value === 'string' && URL.canParse(value) ? undefined : allowed;
-};
+/** What is likely to be a path, and short enough to show how it becomes a URL. */
+const PATH = /^[\w./-]{1,60}$/;
+
+/** @param example a path for those who have given none */
+export function moduleUrl(example: string): Check {
+  return (value) => {
+    if (value instanceof URL || (typeof value === 'string' && URL.canParse(value))) return undefined;
+    const path = typeof value === 'string' && PATH.test(value) ? value : example;
+    return `a URL, such as new URL("${path}", import.meta.url)`;
+  };
+}
 
 export const posted: Check = (value) => {
   try {
@@ -64,7 +70,7 @@ const forms: { readonly [type: string]: { readonly checks: object; readonly need
 };
 const SHORT_FORMS = ['frame', 'raw', 'line', 'simple-reactor'];
 
-const moduleForm: Checks<ModuleCodecOptions> = { module: moduleUrl, options: posted };
+const moduleForm: Checks<ModuleCodecOptions> = { module: moduleUrl('./my-codec.js'), options: posted };
 
 const ALLOWED = `one of ${SHORT_FORMS.map((form) => `'${form}'`).join(', ')}, an object with one of the types ${Object.keys(
   forms,

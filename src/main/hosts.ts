@@ -1,9 +1,10 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import type { ListenRequest, ServerDescription } from '../shared/control-protocol.js';
-import { ReactorError } from '../shared/reactor-error.js';
+import { ReactorError, type ReactorErrorCode } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
 import { show } from './checks.js';
 import { type CloseReport, closeReport, NOTHING_CLOSED, sumReports } from './close-report.js';
+import type { Tell } from './crash-causes.js';
 import { withDeadline } from './deadline.js';
 import type { IoLink } from './io-link.js';
 import type { IoLinks } from './io-links.js';
@@ -210,10 +211,13 @@ export class Hosts {
     return sumReports(await Promise.all([...this.#hosts.values()].map((host) => this.#leave(host, timeoutMs))));
   }
 
-  /** @param worker fail those on that io worker only */
-  failAttempts(error: ReactorError, worker?: number): void {
-    const isAffected = (attempt: number): boolean => worker === undefined || this.#attempts.get(attempt) === worker;
-    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(error, isAffected);
+  failAttempts(error: ReactorError): void {
+    this.#failAttempts(error.code, (reject) => reject(error));
+  }
+
+  /** An io worker is gone. @param tell calls back when it is known why */
+  loseAttempts(worker: number, code: ReactorErrorCode, tell: Tell): void {
+    this.#failAttempts(code, tell, (attempt) => this.#attempts.get(attempt) === worker);
   }
 
   /** There are no io workers any more: the servers are closed. */
@@ -222,6 +226,10 @@ export class Hosts {
   }
 
   // ----
+
+  #failAttempts(code: ReactorErrorCode, tell: Tell, isAffected: (attempt: number) => boolean = () => true): void {
+    for (const host of this.#hosts.values()) if (host instanceof TcpClient) host.failAttempts(code, tell, isAffected);
+  }
 
   #serverBackend(): ServerBackend {
     const { handle, registry, links, hold, onChanged } = this.#owner;
@@ -278,7 +286,8 @@ export class Hosts {
       }),
     );
     if (host instanceof TcpClient) {
-      host.failAttempts(new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed'), () => true);
+      const closed = new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
+      host.failAttempts(closed.code, (rejectAttempt) => rejectAttempt(closed));
     }
     this.#hosts.delete(host.id);
     if (host instanceof TcpServer) host.ended();

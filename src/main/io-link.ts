@@ -34,6 +34,7 @@ import { AppLane, type LaneListener } from './app-lane.js';
 import type { AppLoop } from './app-loop.js';
 import { CommandWriter } from './command-writer.js';
 import type { ConnectionContext } from './connection-host.js';
+import type { IoThread } from './crash-causes.js';
 import { publishOpen } from './diagnostics.js';
 import { Requests } from './requests.js';
 import { surfaceErrors } from './surface.js';
@@ -64,8 +65,8 @@ export interface LinkOwner {
   hold<T>(wait: () => Promise<T>): Promise<T>;
   onServerClosed(id: number): void;
   onTimer(id: number): void;
-  /** Why a call is not answered. */
-  goneError(): ReactorError;
+  /** Rejects a call that an io worker does not answer, when it is known why. */
+  whenGone(of: IoThread, call: string, reject: (error: ReactorError) => void): void;
   /** The io worker is gone, and all that it had told has been handed out. */
   onLost(link: IoLink): void;
 }
@@ -99,12 +100,7 @@ export class IoLink implements LaneListener {
   readonly #handles = new WeakHandles<ConnectionId, TcpConnection>();
   #lost = false;
 
-  private constructor(
-    { worker, ioThreadId }: { readonly worker: number; readonly ioThreadId: number },
-    owner: LinkOwner,
-    ports: LinkPorts,
-    welcome: LaneWelcome,
-  ) {
+  private constructor({ worker, ioThreadId }: IoThread, owner: LinkOwner, ports: LinkPorts, welcome: LaneWelcome) {
     this.worker = worker;
     this.ioThreadId = ioThreadId;
     this.#owner = owner;
@@ -149,20 +145,15 @@ export class IoLink implements LaneListener {
   /**
    * Gets a lane. `gone` is aborted when the io worker is. Rejects with ERR_REACTOR_TOO_MANY_THREADS, or ERR_REACTOR_IO_WORKER_CRASH if the io worker goes meanwhile.
    */
-  static async join(
-    to: { readonly worker: number; readonly ioThreadId: number },
-    owner: LinkOwner,
-    request: RequestLane,
-    gone: AbortSignal,
-  ): Promise<IoLink> {
-    const ports = new LinkPorts(() => owner.goneError());
+  static async join(to: IoThread, owner: LinkOwner, request: RequestLane, gone: AbortSignal): Promise<IoLink> {
+    const ports = new LinkPorts((call, reject) => owner.whenGone(to, call, reject));
     // Of a message to a thread that is just ending one never hears again, nor of the ports in it.
     gone.addEventListener('abort', () => ports.close());
     try {
       const { doorbellPort, controlPort } = ports.theirs;
       const thread = owner.threadWords.buffer;
       const lane: LaneRequest = { type: LANE_REQUEST, threadId, thread, doorbellPort, controlPort };
-      await ports.orGone(Promise.resolve(request(lane, [doorbellPort, controlPort])));
+      await ports.orGone(nameOf('join'), Promise.resolve(request(lane, [doorbellPort, controlPort])));
       return new IoLink(to, owner, ports, await ports.call('join'));
     } catch (error) {
       ports.close();
@@ -401,14 +392,15 @@ class LinkPorts {
   readonly theirs: { readonly doorbellPort: MessagePort; readonly controlPort: MessagePort };
   readonly #controlPort: MessagePort;
   readonly #control: comlink.Remote<Methods>;
-  readonly #calls = new Set<(error: ReactorError) => void>();
+  /** How to reject each of them, with its name. */
+  readonly #calls = new Map<(error: ReactorError) => void, string>();
   #closed = false;
   onClosed: () => void = () => {};
-  /** What a call rejects with that is not answered. */
-  readonly #goneError: () => ReactorError;
+  readonly #whenGone: (call: string, reject: (error: ReactorError) => void) => void;
 
-  constructor(goneError: () => ReactorError) {
-    this.#goneError = goneError;
+  /** @param whenGone rejects a call that is not answered */
+  constructor(whenGone: (call: string, reject: (error: ReactorError) => void) => void) {
+    this.#whenGone = whenGone;
     const doorbell = new MessageChannel();
     const control = new MessageChannel();
     this.doorbell = doorbell.port1;
@@ -425,15 +417,17 @@ class LinkPorts {
     ...args: Parameters<IoWorkerControl[K]>
   ): Promise<ControlValue<K>> {
     const invoke = this.#control[method] as unknown as (...args: unknown[]) => ControlResult<unknown>;
-    const result = await this.orGone(this.#closed ? Promise.reject(this.#goneError()) : invoke(...args));
+    const name = nameOf(method);
+    if (this.#closed) return new Promise((_, reject) => this.#whenGone(name, reject));
+    const result = await this.orGone(name, invoke(...args));
     if (!result.ok) throw fromErrorData(result.error);
     return result.value as ControlValue<K>;
   }
 
   /** Settles as the promise does, or rejects when the other side goes first. */
-  orGone<T>(promise: Promise<T>): Promise<T> {
+  orGone<T>(call: string, promise: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#calls.add(reject);
+      this.#calls.set(reject, call);
       promise.then(resolve, reject).finally(() => this.#calls.delete(reject));
     });
   }
@@ -447,8 +441,20 @@ class LinkPorts {
     if (this.#closed) return;
     this.#closed = true;
     this.#controlPort.close();
-    for (const reject of this.#calls) reject(this.#goneError());
+    for (const [reject, call] of this.#calls) this.#whenGone(call, reject);
     this.#calls.clear();
     this.onClosed();
   }
+}
+
+/** Where a call to an io worker has not the name of what the application has called. */
+const otherNames: Partial<Record<keyof IoWorkerControl, string>> = {
+  join: 'attach()',
+  describe: 'subscribe()',
+  closeOrigin: 'close()',
+  abortConnect: 'connect()',
+};
+
+export function nameOf(method: keyof IoWorkerControl): string {
+  return otherNames[method] ?? `${method}()`;
 }

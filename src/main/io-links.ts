@@ -3,11 +3,12 @@ import type { DrainReport, IoWorkerControl } from '../shared/control-protocol.js
 import { SleepWord } from '../shared/doorbell.js';
 import { sumDrained } from '../shared/drain-report.js';
 import { allocateThreadWords, threadWord } from '../shared/lane.js';
-import { ReactorError } from '../shared/reactor-error.js';
+import { ReactorError, type ReactorErrorCode } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
 import type { SharedMemory } from '../shared/shared-memory.js';
 import { AppLoop } from './app-loop.js';
-import { type ControlValue, IoLink, type LinkOwner, type RequestLane } from './io-link.js';
+import type { CrashCauses, IoThread, Tell } from './crash-causes.js';
+import { type ControlValue, IoLink, type LinkOwner, nameOf, type RequestLane } from './io-link.js';
 import type { TcpHost } from './tcp-host.js';
 
 /** While an io worker is being started again, how often the registry is looked at. */
@@ -30,7 +31,7 @@ export interface LinksOwner {
   onServerClosed(id: number): void;
   onTimer(id: number): void;
   /** An io worker is gone, and what it had told has been handed out: it will not tell anything more. */
-  onLost(worker: number, error: ReactorError): void;
+  onLost(worker: number, code: ReactorErrorCode, tell: Tell): void;
   /** An io worker has been started again, and this thread has a lane to it. */
   onRejoined(link: IoLink): Promise<void>;
   /** There will be no io workers any more. */
@@ -47,6 +48,7 @@ export class IoLinks implements LinkOwner {
   readonly #registry: Registry;
   readonly #owner: LinksOwner;
   readonly #requestLane: (worker: number) => RequestLane;
+  readonly #crashes: CrashCauses;
   /** The present or the last link to each io worker. */
   readonly #links: IoLink[] = [];
   /** Under way for those whose link is lost. */
@@ -61,11 +63,18 @@ export class IoLinks implements LinkOwner {
   #stopped = false;
   #endError: ReactorError | undefined;
 
-  constructor(reactor: string, registry: Registry, owner: LinksOwner, requestLane: (worker: number) => RequestLane) {
+  constructor(
+    reactor: string,
+    registry: Registry,
+    owner: LinksOwner,
+    requestLane: (worker: number) => RequestLane,
+    crashes: CrashCauses,
+  ) {
     this.reactor = reactor;
     this.#registry = registry;
     this.#owner = owner;
     this.#requestLane = requestLane;
+    this.#crashes = crashes;
     this.loop = new AppLoop(new SleepWord(this.threadWords, threadWord.ASLEEP), () => this.#noticeDeaths());
   }
 
@@ -112,7 +121,17 @@ export class IoLinks implements LinkOwner {
     // Asked before this returns, so that also a thread that does not yield gets its way.
     const isUsable = !link.isLost && this.#joins[worker] === undefined;
     if (isUsable) return link.call(method, ...args);
-    return (await (this.#joins[worker] ?? Promise.reject(this.goneError()))).call(method, ...args);
+    return (await this.#successorOf(link, nameOf(method))).call(method, ...args);
+  }
+
+  /** The link to the io worker that takes its place. */
+  #successorOf(lost: IoLink, call: string): Promise<IoLink> {
+    return new Promise((resolve, reject) => {
+      const join = this.#joins[lost.worker];
+      if (join === undefined) this.whenGone(lost, call, reject);
+      // There will be none: each call has its own error about that.
+      else join.then(resolve, (error) => (isEnd(error) ? this.whenGone(lost, call, reject) : reject(error)));
+    });
   }
 
   /** Calls all that are there. One that dies meanwhile has nothing left of what it was asked about. */
@@ -149,6 +168,7 @@ export class IoLinks implements LinkOwner {
     for (const link of this.#links) link.leave();
     // At once: with the reactor goes what keeps the thread alive for them.
     for (const wake of this.#wakes) wake();
+    this.#crashes.stop();
   }
 
   // ---- what the links tell ----
@@ -165,9 +185,27 @@ export class IoLinks implements LinkOwner {
     return this.#owner.hold(wait);
   }
 
-  goneError(): ReactorError {
-    if (this.#stopped || this.#registry.wasClosed) return this.#endError ?? overError();
-    return new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', 'The io worker has ended');
+  whenGone(of: IoThread, call: string, reject: (error: ReactorError) => void): void {
+    const tell = (): void => reject(this.#goneError(call, this.#crashes.of(of)));
+    // Of those that are being ended nobody is told what they have died of.
+    if (this.#stopped || this.#registry.isEnded) tell();
+    else this.#crashes.whenKnown(of, tell);
+  }
+
+  #goneError(call: string, crash?: ReactorError): ReactorError {
+    if (this.#goneCode() === 'ERR_REACTOR_CLOSED') {
+      if (this.#endError === undefined) return overError();
+      return new ReactorError('ERR_REACTOR_CLOSED', `${call}: the reactor is closed`);
+    }
+    const cause = (crash ?? this.#endError)?.cause;
+    const why = cause === undefined ? '' : `: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const message = `${call}: the io worker has ended${why}`;
+    return new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', message, cause === undefined ? {} : { cause });
+  }
+
+  #goneCode(): ReactorErrorCode {
+    const isOver = this.#stopped || this.#registry.wasClosed;
+    return isOver ? (this.#endError?.code ?? 'ERR_REACTOR_CLOSED') : 'ERR_REACTOR_IO_WORKER_CRASH';
   }
 
   onServerClosed(id: number): void {
@@ -182,7 +220,7 @@ export class IoLinks implements LinkOwner {
     const { worker } = lost;
     this.#lostThreadIds.set(worker, lost.ioThreadId);
     const reason = this.#registry.wasClosed ? 'reactor-close' : 'io-worker-crash';
-    this.#owner.onLost(worker, this.goneError());
+    this.#owner.onLost(worker, this.#goneCode(), (reject) => this.whenGone(lost, nameOf('connect'), reject));
     if (this.#stopped) {
       lost.endAll(reason, true);
       return;
@@ -272,7 +310,7 @@ export class IoLinks implements LinkOwner {
 
   #checkNotOver(): void {
     if (this.#stopped || this.#registry.isEnded || this.#spawnerIsGone)
-      throw this.#spawnerIsGone ? overError() : this.goneError();
+      throw this.#spawnerIsGone ? overError() : this.#goneError(nameOf('join'));
   }
 
   /** Only the thread that has spawned the reactor can start an io worker again; with it, all is over. */

@@ -3,9 +3,10 @@ import { ConnectionTable } from '../shared/connection-table.js';
 import type { LaneRequest, SocketWays } from '../shared/control-protocol.js';
 import type { LaneSizes } from '../shared/lane.js';
 import { monotonicMs } from '../shared/monotonic-clock.js';
-import type { ReactorError } from '../shared/reactor-error.js';
+import { type ErrorData, type ReactorError, thrownErrorData, toErrorData } from '../shared/reactor-error.js';
 import type { Registry } from '../shared/registry.js';
 import { StatusBoard } from '../shared/status-board.js';
+import type { IoThread } from './crash-causes.js';
 import { IoWorkerThread } from './io-worker-thread.js';
 import type { LogReceiver } from './log-receiver.js';
 
@@ -28,6 +29,8 @@ interface Supervised {
   startedAt: number;
   delayMs: number;
   timer: NodeJS.Timeout | undefined;
+  /** The last one. */
+  crash: ReactorError | undefined;
 }
 
 /**
@@ -39,10 +42,10 @@ export class IoWorkerSupervisor {
   readonly #settings: IoWorkerSettings;
   readonly #workers: Supervised[] = [];
   /** Told of each crash. */
-  readonly #onCrash: (worker: number, error: ReactorError) => void;
+  readonly #onCrash: (of: IoThread, error: ReactorError) => void;
   #stopped = false;
 
-  constructor(registry: Registry, settings: IoWorkerSettings, onCrash: (worker: number, error: ReactorError) => void) {
+  constructor(registry: Registry, settings: IoWorkerSettings, onCrash: (of: IoThread, error: ReactorError) => void) {
     this.#registry = registry;
     this.#settings = settings;
     this.#onCrash = onCrash;
@@ -52,7 +55,14 @@ export class IoWorkerSupervisor {
   async start(count: number): Promise<void> {
     for (let worker = 0; worker < count; worker++) {
       const table = ConnectionTable.allocate(this.#settings.sizes.slots);
-      this.#workers.push({ thread: undefined, table, startedAt: 0, delayMs: MIN_RESPAWN_MS, timer: undefined });
+      this.#workers.push({
+        thread: undefined,
+        table,
+        startedAt: 0,
+        delayMs: MIN_RESPAWN_MS,
+        timer: undefined,
+        crash: undefined,
+      });
     }
     try {
       await Promise.all(this.#workers.map((_, worker) => this.#run(worker)));
@@ -84,7 +94,7 @@ export class IoWorkerSupervisor {
       table: supervised.table.memory.buffer,
       firstGeneration: supervised.table.firstGeneration,
       sizes: this.#settings.sizes,
-      isSuccessor: this.#registry.epochOf(worker) > 0,
+      predecessorError: supervised.crash && reasonOf(supervised.crash),
       sockets: this.#settings.sockets,
       registry: this.#registry.memory.buffer,
       log: this.#settings.log?.open(),
@@ -102,6 +112,8 @@ export class IoWorkerSupervisor {
   #crashed(worker: number, error: ReactorError): void {
     const supervised = this.#workers[worker] as Supervised;
     supervised.thread = undefined;
+    supervised.crash = error;
+    const ioThreadId = this.#registry.threadIdOf(worker) ?? -1;
     this.#registry.noteEnded(worker);
     // Threads that never yield see it in the table.
     const generation = supervised.table.closeAll();
@@ -111,7 +123,7 @@ export class IoWorkerSupervisor {
       if (monotonicMs() - supervised.startedAt > STEADY_MS) supervised.delayMs = MIN_RESPAWN_MS;
       this.#startLater(worker);
     }
-    this.#onCrash(worker, error);
+    this.#onCrash({ worker, ioThreadId }, error);
   }
 
   #startLater(worker: number): void {
@@ -126,4 +138,9 @@ export class IoWorkerSupervisor {
     // What somebody waits for keeps the process alive by itself.
     supervised.timer.unref();
   }
+}
+
+/** What it was that nobody has caught, with its stack; that of the crash itself says nothing. */
+function reasonOf(crash: ReactorError): ErrorData {
+  return crash.cause === undefined ? toErrorData(crash) : thrownErrorData(crash.cause);
 }

@@ -12,7 +12,7 @@ const YOUNG_GENERATION_MIB = 16;
 /** The thread of an io worker, as the thread that started it sees it. */
 export class IoWorkerThread {
   readonly #worker: Worker;
-  #error: Error | undefined;
+  #error: unknown;
   #terminated = false;
 
   private constructor(workerData: IoWorkerData) {
@@ -65,7 +65,9 @@ export class IoWorkerThread {
 
   #crashError(what: string): ReactorError {
     const cause = this.#error;
-    const message = `The io worker ${what}${cause === undefined ? '' : `: ${cause.message}`}`;
+    // Anything can be thrown.
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `The io worker ${what}${cause === undefined ? '' : `: ${why}`}`;
     return new ReactorError('ERR_REACTOR_IO_WORKER_CRASH', message, cause === undefined ? {} : { cause });
   }
 }

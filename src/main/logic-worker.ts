@@ -1,5 +1,6 @@
 /** What runs in the threads of a LogicPool: one task that lasts as long as the thread. */
 import type { MessagePort } from 'node:worker_threads';
+import { defaultOf } from '../shared/module-default.js';
 import { attach } from './attach.js';
 import { checkLogic, type LogicContext } from './define-logic.js';
 import { ignoreEnd } from './io-links.js';
@@ -20,7 +21,7 @@ export const LOGIC_READY = 'ready';
 
 export async function runLogic(task: LogicTask): Promise<void> {
   const { handle, filename, index, data, port } = task;
-  const { default: logic } = await import(filename);
+  const logic = defaultOf(await import(filename));
   checkLogic(logic);
   const reactor = await attach(handle);
   const server = reactor.server(task.server);

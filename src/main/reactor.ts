@@ -9,6 +9,7 @@ import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
 import { show } from './checks.js';
 import { type CloseReport, closeReport, NOTHING_CLOSED } from './close-report.js';
+import { CrashCauses, type IoThread } from './crash-causes.js';
 import { OVERDUE, orOverdue, withDeadline } from './deadline.js';
 import { publishStall } from './diagnostics.js';
 import { Group, type GroupBackend } from './group.js';
@@ -92,7 +93,9 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   readonly #stallWatch: StallWatch;
   readonly #timers: Timers;
   readonly #groups: GroupBackend;
+  /** Of which no 'respawn' has told yet. */
   readonly #crashes = new Map<number, ReactorError>();
+  readonly #causes: CrashCauses;
   #calls = 0;
   #referenced = true;
   #closing: Promise<CloseReport> | undefined;
@@ -104,16 +107,17 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
     this.#handle = handle;
     this.#registry = new Registry(new SharedMemory(handle.registry));
     if (settings !== undefined) {
-      this.#supervisor = new IoWorkerSupervisor(this.#registry, settings, (worker, error) =>
-        this.#onCrash(worker, error, settings.respawn),
+      this.#supervisor = new IoWorkerSupervisor(this.#registry, settings, (of, error) =>
+        this.#onCrash(of, error, settings.respawn),
       );
     }
+    this.#causes = new CrashCauses(settings !== undefined);
     this.#links = new IoLinks(
       handle.reactor,
       this.#registry,
       {
         hostOf: (origin) => this.#hosts.get(origin),
-        onLost: (worker, error) => this.#hosts.failAttempts(error, worker),
+        onLost: (worker, code, tell) => this.#hosts.loseAttempts(worker, code, tell),
         onConnections: () => this.#updateRef(),
         onServerClosed: (id) => this.#hosts.onServerClosed(id),
         onTimer: (id) => this.#timers.onTick(id),
@@ -122,6 +126,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
         hold: (wait) => this.#hold(wait),
       },
       (worker) => this.#requestLane(worker),
+      this.#causes,
     );
     this.#hosts = new Hosts({
       handle,
@@ -475,8 +480,9 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
     else process.emitWarning(error);
   }
 
-  #onCrash(worker: number, error: ReactorError, respawns: boolean): void {
-    this.#crashes.set(worker, error);
+  #onCrash(of: IoThread, error: ReactorError, respawns: boolean): void {
+    this.#crashes.set(of.worker, error);
+    this.#causes.tell(of, error);
     if (respawns || this.#ended) return;
     this.#fatal = error;
     this.#registry.end('crashed');

@@ -7,7 +7,7 @@ export interface ServiceFailure {
   /** The service's name. */
   readonly service: string;
   readonly hook: ServiceHook;
-  /** What it threw, or rejected with. */
+  /** What it threw, or rejected with, with the stack that it had there. */
   readonly error: Error;
   /** Undefined if it had no connection in hand. */
   readonly connectionId?: ConnectionId;

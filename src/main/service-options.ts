@@ -11,10 +11,12 @@ export interface ServiceModuleOptions {
   options?: unknown;
 }
 
-const moduleForm: Checks<ServiceModuleOptions> = { module: moduleUrl, options: posted };
+const url = moduleUrl('./my-service.js');
+
+const moduleForm: Checks<ServiceModuleOptions> = { module: url, options: posted };
 
 const service: Check = (value, path, call) => {
-  if (!isPlainObject(value)) return moduleUrl(value, path, call);
+  if (!isPlainObject(value)) return url(value, path, call);
   check(call, value, moduleForm, `${path}.`);
   need(call, value, 'module', `${path}.`);
   return undefined;

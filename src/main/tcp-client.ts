@@ -1,10 +1,11 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectionSettings, ConnectRequest } from '../shared/control-protocol.js';
-import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
+import { fromErrorData, ReactorError, type ReactorErrorCode } from '../shared/reactor-error.js';
 import type { ReconnectNews, ReconnectSettings, Target } from '../shared/reconnect-settings.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo } from './connection-events.js';
+import type { Tell } from './crash-causes.js';
 import { checkConnect, checkServerClose } from './option-checks.js';
 import {
   type AddressOptions,
@@ -209,16 +210,19 @@ export class TcpClient extends TcpHost {
     return this.#backend.close(this, drainMs);
   }
 
-  /** @internal Their io worker has ended: they will not be answered. */
-  failAttempts(error: ReactorError, isAffected: (attempt: number) => boolean): void {
-    const isCrash = error.code === 'ERR_REACTOR_IO_WORKER_CRASH';
+  /**
+   * @internal They will not be answered: their io worker has ended, or all is over.
+   * @param tell calls back when it is known why
+   */
+  failAttempts(code: ReactorErrorCode, tell: Tell, isAffected: (attempt: number) => boolean = () => true): void {
+    const isCrash = code === 'ERR_REACTOR_IO_WORKER_CRASH';
     for (const [id, kept] of this.#kept) {
       if (!isAffected(id)) continue;
       if (!isCrash) this.#drop(id);
       // Nobody is being asked for it.
       else if (!kept.isCalling) this.#call(id, kept).catch((reason) => this.#callFailed(id, reason));
     }
-    for (const [id, attempt] of this.#attempts) if (isAffected(id) && !this.#kept.has(id)) attempt.reject(error);
+    for (const [id, attempt] of this.#attempts) if (isAffected(id) && !this.#kept.has(id)) tell(attempt.reject);
   }
 
   /** @internal */

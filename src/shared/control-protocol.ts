@@ -158,8 +158,8 @@ export interface IoWorkerData {
   readonly table: SharedArrayBuffer;
   readonly firstGeneration: number;
   readonly sizes: LaneSizes;
-  /** It takes the place of one that has died: threads will restore their servers. */
-  readonly isSuccessor: boolean;
+  /** It takes the place of one that has died of this: threads will restore their servers. Undefined: it is the first. */
+  readonly predecessorError: ErrorData | undefined;
   readonly sockets: SocketWays;
   readonly registry: SharedArrayBuffer;
   /** Undefined: there is no log. */

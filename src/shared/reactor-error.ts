@@ -46,6 +46,8 @@ export interface ErrorData {
   readonly address?: string;
   readonly port?: number;
   readonly cause?: ErrorData;
+  /** Of what a module of the user's threw: the line to look at is there. */
+  readonly stack?: string;
 }
 
 /** The one class of errors that simple-reactor makes. Match on `code`, which is stable; messages are for people. */
@@ -65,24 +67,71 @@ const MAX_CAUSES = 8;
 const MAX_MESSAGE = 4096;
 const MAX_CAUSE = 1024;
 const MAX_FIELD = 256;
+/** Of a stack, besides the message that it begins with; of causes it is as short as their messages. */
+const MAX_STACK = 4096;
+/** As JSON. An error that takes more with its stacks goes without them: some characters take six bytes. */
+const MAX_BYTES_WITH_STACKS = 64 * 1024;
 
-export function toErrorData(error: unknown, depth = 0): ErrorData {
+/** Their causes were thrown by modules of the user's. */
+const aboutModules: ReadonlySet<unknown> = new Set<ReactorErrorCode>([
+  'ERR_REACTOR_CODEC_FAILED',
+  'ERR_REACTOR_SERVICE_FAILED',
+  'ERR_REACTOR_LOGIC_FAILED',
+]);
+
+export function toErrorData(error: unknown): ErrorData {
+  return bounded(dataOf(error, 0, 0));
+}
+
+/** Of something that a module of the user's threw: with its stack, and those of its causes. */
+export function thrownErrorData(thrown: unknown): ErrorData {
+  return bounded(dataOf(thrown, 0, MAX_STACK));
+}
+
+/** @param mostStack characters of its stack; 0: it goes without */
+function dataOf(error: unknown, depth: number, mostStack: number): ErrorData {
   const most = depth === 0 ? MAX_MESSAGE : MAX_CAUSE;
   if (!(error instanceof Error)) return { name: 'Error', message: cut(String(error), most) };
   const { name, code, syscall, errno, address, port, cause } = error as NodeJS.ErrnoException & {
     address?: string;
     port?: number;
   };
+  const message = cut(messageOf(error), most);
+  const stack = mostStack === 0 ? undefined : stackOf(error, message, mostStack);
+  const mostBelow = aboutModules.has(code) ? MAX_STACK : Math.min(mostStack, MAX_CAUSE);
   return {
     name: cut(String(name), MAX_FIELD),
-    message: cut(messageOf(error), most),
+    message,
     ...(typeof code === 'string' && { code: cut(code, MAX_FIELD) }),
     ...(syscall !== undefined && { syscall: cut(String(syscall), MAX_FIELD) }),
-    ...(errno !== undefined && { errno }),
+    ...(typeof errno === 'number' && { errno }),
     ...(address !== undefined && { address: cut(String(address), MAX_FIELD) }),
-    ...(port !== undefined && { port }),
-    ...(cause !== undefined && depth < MAX_CAUSES && { cause: toErrorData(cause, depth + 1) }),
+    ...(typeof port === 'number' && { port }),
+    ...(cause !== undefined && depth < MAX_CAUSES && { cause: dataOf(cause, depth + 1, mostBelow) }),
+    ...(stack !== undefined && { stack }),
   };
+}
+
+/** It has the whole message in front, which may be long; its end is what is wanted. */
+function stackOf(error: Error, message: string, most: number): string | undefined {
+  const { stack } = error;
+  if (typeof stack !== 'string') return undefined;
+  const whole = messageOf(error);
+  const shorter = whole === message ? stack : stack.replace(whole, () => message);
+  return cut(shorter, message.length + most);
+}
+
+function bounded(data: ErrorData): ErrorData {
+  if (!hasStack(data)) return data;
+  return Buffer.byteLength(JSON.stringify(data)) <= MAX_BYTES_WITH_STACKS ? data : withoutStacks(data);
+}
+
+function hasStack({ stack, cause }: ErrorData): boolean {
+  return stack !== undefined || (cause !== undefined && hasStack(cause));
+}
+
+function withoutStacks({ stack: _, cause, ...data }: ErrorData): ErrorData {
+  return { ...data, ...(cause !== undefined && { cause: withoutStacks(cause) }) };
 }
 
 function cut(text: string, most: number): string {
@@ -91,18 +140,20 @@ function cut(text: string, most: number): string {
 
 /** Of several addresses that were tried, each has an error of its own, and the one around them has no message. */
 function messageOf(error: Error): string {
-  if (error.message !== '' || !(error instanceof AggregateError)) return error.message;
+  if (error.message !== '' || !(error instanceof AggregateError)) return String(error.message);
   return error.errors.map((each) => (each instanceof Error ? each.message : String(each))).join('; ');
 }
 
 /** The same error again in this thread: a ReactorError if it was one, otherwise an Error with the system's fields. */
 export function fromErrorData(data: ErrorData): Error {
-  const { name, message, code, cause, ...system } = data;
+  const { name, message, code, cause, stack, ...system } = data;
   const options: ErrorOptions = cause === undefined ? {} : { cause: fromErrorData(cause) };
-  if (code !== undefined && Object.hasOwn(errorCodes, code)) {
-    return new ReactorError(code as ReactorErrorCode, message, options);
-  }
-  const error = Object.assign(new Error(message, options), system, code !== undefined && { code });
-  error.name = name;
+  const error = isReactorCode(code) ? new ReactorError(code, message, options) : new Error(message, options);
+  if (!(error instanceof ReactorError)) Object.assign(error, system, { name }, code !== undefined && { code });
+  if (stack !== undefined) error.stack = stack;
   return error;
+}
+
+export function isReactorCode(code: unknown): code is ReactorErrorCode {
+  return typeof code === 'string' && Object.hasOwn(errorCodes, code);
 }

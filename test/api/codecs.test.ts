@@ -175,8 +175,11 @@ describe('a codec of the user', () => {
     for (const [codec, text] of [
       [{ module: 'file:///nowhere/codec.js' }, /file:\/\/\/nowhere\/codec\.js could not be loaded/],
       [{ module: new URL('./scene.js', MODULE) }, /default export is not a codec/],
-      [withFault('create'), /create: no/],
-      [withFault('nothing'), /must return an object with open\(\), and maxMessageBytes/],
+      [withFault('create'), /codec-module\.js could not be made: its create\(\) threw: create: no/],
+      [
+        withFault('nothing'),
+        /could not be made: its create\(\) must return an object with open\(\), and maxMessageBytes/,
+      ],
     ] as const) {
       const listened = await refusal(scene.reactor.listen({ ...port, codec }));
       expect([listened.code, listened.cause instanceof Error]).to.deep.equal(['ERR_REACTOR_CODEC_FAILED', true]);
@@ -307,4 +310,37 @@ describe('a codec of the user that returns what it should not', () => {
       expect(got).to.equal('own,sent,cast');
     });
   }
+});
+
+describe('a codec of the user with heartbeats of its own', () => {
+  const stage = scene();
+  const codec = { module: new URL('../fixtures/heartbeat-codec.js', import.meta.url), options: { intervalMs: 100 } };
+
+  it('answers those of its peer, and keeps them from the application', async () => {
+    const ignored = stage.reactor.stats().ignoredFrames;
+    const { connection, peer } = await stage.accepted({ codec });
+    const heard: string[] = [];
+    const last = new Promise<void>((resolve) => {
+      connection.on('message', (data) => {
+        heard.push(String(data));
+        if (heard.length === 3) resolve();
+      });
+    });
+    peer.count().write(Buffer.from('\0\x01a\0\0\x02bc\0\x01d', 'latin1'));
+    await last;
+    expect(heard).to.deep.equal(['a', 'bc', 'd']);
+    while (peer.received < 4) await once(peer.socket, 'data');
+    expect(connection.messagesReceived).to.equal(3);
+    expect(stage.reactor.stats().ignoredFrames).to.equal(ignored);
+    expect(() => connection.send('')).to.throw(/takes 1 at least/);
+  });
+
+  it('keeps a connection open on which nothing else passes, and closes that of a peer that is silent', async () => {
+    const { near, far } = await stage.pair({ both: { codec } });
+    while (near.bytesReceived < 4) await new Promise((resolve) => setImmediate(resolve));
+    expect([near.state, far.state, near.messagesReceived]).to.deep.equal(['open', 'open', 0]);
+    const { connection } = await stage.connected({ codec });
+    const [reason, { error }] = await once(connection, 'close');
+    expect([reason, error.code]).to.deep.equal(['heartbeat-timeout', 'ERR_REACTOR_HEARTBEAT_TIMEOUT']);
+  });
 });

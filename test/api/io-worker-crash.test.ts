@@ -1,6 +1,6 @@
 import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
-import type { Reactor, ReactorError, SpawnOptions } from '../../src/index.js';
+import type { Reactor, ReactorError, Respawn, SpawnOptions } from '../../src/index.js';
 import { Child } from '../fixtures/child.js';
 import {
   closed,
@@ -15,6 +15,11 @@ import {
 } from '../fixtures/events.js';
 import { HOST, props, readModes } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
+
+/** A module with a service, as text. */
+function inline(definition: string): string {
+  return `data:text/javascript,export default ${encodeURIComponent(definition)}`;
+}
 
 describe('the io worker crashes', () => {
   const own = props();
@@ -92,6 +97,31 @@ describe('the io worker crashes', () => {
     for (const error of await Promise.all(attempts)) expect(error.code).to.equal('ERR_REACTOR_IO_WORKER_CRASH');
     await failed;
   });
+
+  for (const respawn of [true, false]) {
+    it(`and calls that are pending reject with their names and what it died of, respawn: ${respawn}`, async () => {
+      const { reactor } = await spawn({ respawn });
+      const full = await own.fullPort();
+      const ended = respawn ? next<[Respawn]>(reactor, 'respawn') : crashed(reactor);
+      const attempt = rejection(reactor.connect({ host: HOST, port: full.port }));
+      const slow = inline(`{ name: 'slow', start: () => new Promise(() => {}) }`);
+      const listening = rejection(reactor.listen({ host: HOST, port: 0, services: [slow] }));
+      const fatal = inline(`{ name: 'fatal', onOpen() { setTimeout(() => { throw new Error('out of nowhere'); }); } }`);
+      const crashing = await reactor.listen({ host: HOST, port: 0, services: [fatal] });
+      await own.connectRaw(crashing.address.port);
+      for (const [call, error] of [
+        ['connect()', await attempt],
+        ['listen()', await listening],
+      ] as const) {
+        expect(error.code).to.equal('ERR_REACTOR_IO_WORKER_CRASH');
+        expect(error.message).to.equal(`${call}: the io worker has ended: out of nowhere`);
+        expect(error.cause).to.be.instanceOf(Error);
+        expect((error.cause as Error).message).to.equal('out of nowhere');
+        expect((error.cause as Error).stack).to.include('data:text/javascript');
+      }
+      await ended;
+    });
+  }
 
   it('and a pending listen() rejects with ERR_REACTOR_IO_WORKER_CRASH', async () => {
     const { reactor, ioWorker } = await spawn();

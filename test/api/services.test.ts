@@ -485,7 +485,11 @@ describe('a service that fails', () => {
     [inline(`{ name: 'a', kinds: [64, 64], onSystem() {} }`), 'ERR_REACTOR_SERVICE_FAILED', /different integers/],
     [inline(`{ name: 'a', kinds: [64] }`), 'ERR_REACTOR_SERVICE_FAILED', /kinds, but no onSystem/],
     [inline(`{ name: 'a', onSystem() {} }`), 'ERR_REACTOR_SERVICE_FAILED', /onSystem, but no kinds/],
-    [inline(`{ name: 'commands' }`), 'ERR_REACTOR_INVALID_OPTION', /two have the name 'commands'/],
+    [
+      inline(`{ name: 'commands' }`),
+      'ERR_REACTOR_INVALID_OPTION',
+      /^listen\(\): option 'services' cannot work: two have the name 'commands'/,
+    ],
     [
       inline(`{ name: 'a', kinds: [70, 255], onSystem() {} }`),
       'ERR_REACTOR_INVALID_OPTION',
@@ -500,7 +504,9 @@ describe('a service that fails', () => {
       expect(refused.message).to.match(message);
       const raw = await stage.listenRaw();
       const client = stage.client({ services });
-      expect((await rejection(client.connect({ host: HOST, port: raw.port }))).code).to.equal(code);
+      const unconnected = await rejection(client.connect({ host: HOST, port: raw.port }));
+      expect(unconnected.code).to.equal(code);
+      expect(unconnected.message).to.equal(refused.message.replace(/^listen\(\)/, 'connect()'));
     });
   }
 
@@ -508,7 +514,7 @@ describe('a service that fails', () => {
     const refused = await rejection(stage.reactor.listen({ host: HOST, port: 0, codec: 'line', services: [MODULE] }));
     expect(refused.code).to.equal('ERR_REACTOR_INVALID_OPTION');
     expect(refused.message).to.equal(
-      "Option 'services' cannot work: 'commands' has kinds, and only codec 'frame' has any, not 'line'",
+      "listen(): option 'services' cannot work: 'commands' has kinds, and only codec 'frame' has any, not 'line'",
     );
     const system = inline(`{ name: 'system', onMessage: (connection) => connection.sendSystem(64, '') }`);
     const { server, peer } = await stage.accepted({ codec: 'line', services: [system] });

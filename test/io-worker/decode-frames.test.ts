@@ -69,6 +69,24 @@ describe('decodeFrames()', () => {
     expectFullAtEach(codec(), bytes, expected);
   });
 
+  it('gives no message for a frame that is none of the application, wherever the bytes are split', () => {
+    const beating: Codec = {
+      maxMessageBytes: 1000,
+      open: (channel) => ({
+        ...decodeFrames(channel, {
+          maxBytes: 1000,
+          frameLength,
+          message: (frame) => (frame.length === 2 ? undefined : frame.subarray(frame.indexOf(':') + 1)),
+        }),
+        encode: () => undefined,
+      }),
+    };
+    const { bytes, expected } = stream([0, 1, 0, 0, 5, 130, 0]);
+    const messages = expected.filter((finding) => finding.what === 'message' && finding.body.length > 0);
+    expectEverySplit(beating, bytes, messages);
+    expectFullAtEach(beating, bytes, messages);
+  });
+
   it('does so for long ones', () => {
     const { bytes, expected } = stream([3, 70_000, 1, 150_000, 2]);
     expectEverySplit(codec(), bytes, expected);

@@ -1,12 +1,17 @@
 import { expect } from 'chai';
+import { encodeClose } from '../../src/shared/event-record.js';
+import { MIN_LANE_RING_BYTES } from '../../src/shared/lane.js';
 import {
   type ErrorData,
   errorCodes,
   fromErrorData,
   ReactorError,
   type ReactorErrorCode,
+  thrownErrorData,
   toErrorData,
 } from '../../src/shared/reactor-error.js';
+import { maxPayloadBytes } from '../../src/shared/ring-layout.js';
+import { encodeServiceReport } from '../../src/shared/service-report.js';
 
 /** The way between threads: as data, through a port or as JSON. */
 function acrossThreads(error: unknown): Error {
@@ -107,18 +112,90 @@ describe('Errors that are not ReactorErrors', () => {
   });
 
   it('may say as much as it likes, and still fits a record of the smallest ring', () => {
-    const text = '\u0001'.repeat(1_000_000);
-    const error: Error & { cause?: unknown } = Object.assign(new Error(text), {
-      code: text,
-      syscall: text,
-      address: text,
-    });
-    error.name = text;
-    error.cause = error;
-    expect(JSON.stringify(toErrorData(error)).length).to.be.below(128 * 1024);
-    expect(JSON.stringify(toErrorData(text)).length).to.be.below(128 * 1024);
+    const most = maxPayloadBytes(MIN_LANE_RING_BYTES);
+    const counts = {
+      lastReceivedAt: 0,
+      bytesReceived: 0,
+      bytesSent: 0,
+      messagesReceived: 0,
+      droppedMessages: 0,
+      roundTripMs: 0,
+    };
+    for (const character of ['\u0001', '\ud800', '\uffff', 'x']) {
+      const text = character.repeat(1_000_000);
+      const error: Error & { cause?: unknown } = Object.assign(new Error(text), {
+        code: text,
+        syscall: text,
+        address: text,
+        errno: text,
+        port: text,
+        stack: `Error: ${text}\n    at ${text}`,
+      });
+      error.name = text;
+      error.cause = error;
+      const failed = new ReactorError('ERR_REACTOR_CODEC_FAILED', text, { cause: error });
+      const close = encodeClose({ reason: 'protocol-error', unsentBytes: 0, counts }, failed);
+      expect(close.length).to.be.below(most);
+      const report = encodeServiceReport(1, {
+        type: 'error',
+        service: character.repeat(64),
+        hook: 'onMessage',
+        connectionId: Number.MAX_SAFE_INTEGER,
+        error: thrownErrorData(error),
+        action: 'disable',
+      });
+      expect(report.length).to.be.below(most);
+      expect(Buffer.byteLength(JSON.stringify(thrownErrorData(text)))).to.be.below(most);
+    }
     const rebuilt = acrossThreads(new ReactorError('ERR_REACTOR_PROTOCOL', 'x'.repeat(10_000)));
     expect(rebuilt.message).to.equal(`${'x'.repeat(4093)}...`);
     expect(acrossThreads(new Error('x'.repeat(4096))).message).to.have.length(4096);
+  });
+});
+
+describe('The stack of an error', () => {
+  function stackOf(data: ErrorData | undefined): string | undefined {
+    return fromErrorData(JSON.parse(JSON.stringify(data)) as ErrorData).stack;
+  }
+
+  it('comes along of what a module of the user has thrown, and of its causes', () => {
+    const inner = new TypeError('inner');
+    const thrown = new RangeError('thrown', { cause: inner });
+    for (const code of [
+      'ERR_REACTOR_CODEC_FAILED',
+      'ERR_REACTOR_SERVICE_FAILED',
+      'ERR_REACTOR_LOGIC_FAILED',
+    ] as const) {
+      const data = toErrorData(new ReactorError(code, 'outer', { cause: thrown }));
+      expect(data).to.not.have.property('stack');
+      expect(stackOf(data.cause)).to.equal(thrown.stack);
+      expect(stackOf(data.cause?.cause)).to.equal(inner.stack);
+    }
+    expect(stackOf(thrownErrorData(thrown))).to.equal(thrown.stack);
+    const own = new ReactorError('ERR_REACTOR_UNSUPPORTED', 'sendSystem()');
+    expect(stackOf(thrownErrorData(own))).to.equal(own.stack);
+  });
+
+  it('stays behind of all others', () => {
+    const cause = Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
+    const data = toErrorData(new ReactorError('ERR_REACTOR_CONNECT_FAILED', 'outer', { cause }));
+    expect(JSON.stringify(data)).to.not.include('stack');
+  });
+
+  it('has its lines also behind a message that is cut, and is cut itself', () => {
+    const long = thrownErrorData(new Error('y'.repeat(100_000)));
+    expect(long.stack).to.have.length.below(9000);
+    expect(long.stack).to.match(/^Error: y+\.\.\.\n {4}at .*reactor-error\.test/);
+    const deep = thrownErrorData(
+      Object.assign(new Error('deep'), { stack: `Error: deep${'\n    at x'.repeat(10_000)}` }),
+    );
+    expect(deep.stack).to.have.length(4 + 4096);
+    expect(thrownErrorData(Object.assign(new Error('odd'), { stack: 7 }))).to.not.have.property('stack');
+  });
+
+  it('goes with an error in a circle', () => {
+    const error = new Error('round');
+    error.cause = error;
+    expect(stackOf(thrownErrorData(error))).to.equal(error.stack);
   });
 });
