@@ -67,6 +67,8 @@ export class TcpClient extends TcpHost {
   readonly #attempts = new Map<number, Attempt>();
   readonly #kept = new Map<number, Kept>();
   readonly #calls = new WeakMap<TcpConnection, number>();
+  /** The last news of what follows a connection, while the application has not been told of its close. */
+  readonly #held = new Map<TcpConnection, () => void>();
   #closing: Promise<CloseReport> | undefined;
 
   /** @internal */
@@ -164,8 +166,16 @@ export class TcpClient extends TcpHost {
 
   /** There will be no connection. The first one that there was, if there was one, may have come before its call was answered. */
   #callFailed(id: number, error: Error, reject = this.#attempts.get(id)?.reject): void {
-    if (this.#kept.get(id)?.connection === undefined) reject?.(error);
-    else if (this.#drop(id)) this.emit('reconnectFailed', error);
+    const connection = this.#kept.get(id)?.connection;
+    if (connection === undefined) reject?.(error);
+    else if (this.#drop(id)) this.#tellBehind(connection, () => this.emit('reconnectFailed', error));
+  }
+
+  /** Tells it behind the last event of that connection, which may have messages in front of it that wait for the application. */
+  #tellBehind(connection: TcpConnection | undefined, tell: () => void): void {
+    // A later one takes its place: those who do not take messages for hours have no use for all that was tried meanwhile.
+    if (connection !== undefined && this.has(connection)) this.#held.set(connection, tell);
+    else tell();
   }
 
   /** Nobody connects again for that call. Returns whether anybody would have. */
@@ -228,16 +238,21 @@ export class TcpClient extends TcpHost {
 
   /** @internal */
   override onReconnecting({ call, attempt, delayMs, error, reason }: ReconnectNews): void {
-    if (!this.#kept.has(call)) return;
+    const kept = this.#kept.get(call);
+    if (kept === undefined) return;
     const rebuilt = error === undefined ? undefined : fromErrorData(error);
     if (delayMs !== undefined) {
       const why = { ...(rebuilt !== undefined && { error: rebuilt }), ...(reason !== undefined && { reason }) };
-      this.emit('reconnecting', { attempt, delayMs, ...why });
+      this.#tellBehind(kept.connection, () => {
+        // Dropped meanwhile, it is not tried any more.
+        if (this.#kept.get(call) === kept) this.emit('reconnecting', { attempt, delayMs, ...why });
+      });
       return;
     }
     this.#drop(call);
     const message = `No connection has lasted in ${attempt - 1} attempts; the last one: ${reason ?? 'failed'}`;
-    this.emit('reconnectFailed', rebuilt ?? new ReactorError('ERR_REACTOR_CONNECT_FAILED', message));
+    const failure = rebuilt ?? new ReactorError('ERR_REACTOR_CONNECT_FAILED', message);
+    this.#tellBehind(kept.connection, () => this.emit('reconnectFailed', failure));
   }
 
   /** @internal */
@@ -257,6 +272,13 @@ export class TcpClient extends TcpHost {
       }
     }
     super.onClose(connection, reason, detail);
+  }
+
+  /** @internal */
+  override onCloseTold(connection: TcpConnection): void {
+    const tell = this.#held.get(connection);
+    this.#held.delete(connection);
+    tell?.();
   }
 
   /** @internal */

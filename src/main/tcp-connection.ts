@@ -655,8 +655,12 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
     try {
       this.#duplex?.receiveClose(reason, detail, ORDERLY.has(reason));
       callBoth(
-        () => this.#host?.onClose(this, reason, detail),
-        () => this.emit('close', reason, detail),
+        () =>
+          callBoth(
+            () => this.#host?.onClose(this, reason, detail),
+            () => this.emit('close', reason, detail),
+          ),
+        () => this.#host?.onCloseTold(this),
       );
     } finally {
       if (this.#receives) this.#context.commands.closeDone(this.slot, this.generation);

@@ -38,9 +38,12 @@ export interface HostEvents {
   busy: [connection: TcpConnection, stallMs: number];
   /** The peer says that it is about to end, and why: see the event of the connection. */
   goodbye: [connection: TcpConnection, reason: string];
-  /** Of a client with `reconnect`: it has lost a connection, or has not got one, and tries again. */
+  /**
+   * Of a client with `reconnect`: it has lost a connection, or has not got one, and tries again. Behind the 'disconnect' of the
+   * connection that was lost; if that has to wait for messages to be taken, only the last of what was tried meanwhile is told.
+   */
   reconnecting: [reconnecting: Reconnecting];
-  /** Of a client with `reconnect`: `maxAttempts` have failed, and it tries no more. The error is that of the last attempt. */
+  /** Of a client with `reconnect`: `maxAttempts` have failed, and it tries no more. The error is that of the last attempt. In the same order. */
   reconnectFailed: [error: Error];
   /** Always a connection's last event. */
   disconnect: [connection: TcpConnection, reason: CloseReason, detail: CloseDetail];
@@ -173,6 +176,14 @@ export abstract class TcpHost extends ListenedEmitter<HostEvents> {
     this.unreadMessages += detail.unreadMessages;
     if (this.#connections.size === 0) this.#finished.resolveAll();
     this.emit('disconnect', connection, reason, detail);
+  }
+
+  /** @internal Also the listeners of the connection itself have heard of it. */
+  onCloseTold(_connection: TcpConnection): void {}
+
+  /** @internal Its 'disconnect' is still to come. */
+  protected has(connection: TcpConnection): boolean {
+    return this.#connections.has(connection);
   }
 
   /**

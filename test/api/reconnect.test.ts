@@ -107,6 +107,62 @@ describe('reconnect', () => {
     await until(() => client.connectionCount === 0);
   });
 
+  /** Everything that a client tells, and the 'close' of its connections, in order. */
+  function storyOf(client: TcpClient): Log<string> {
+    const log = new Log<string>();
+    client.on('connection', (connection) => {
+      log.add('connection');
+      connection.on('close', (_reason, { reconnecting }) => log.add(`close ${reconnecting === true}`));
+    });
+    client.on('disconnect', () => log.add('disconnect'));
+    client.on('reconnecting', ({ attempt }) => log.add(`reconnecting ${attempt}`));
+    client.on('reconnectFailed', () => log.add('reconnectFailed'));
+    return log;
+  }
+
+  it('tells of what follows behind the end of the connection that was lost', async () => {
+    const raw = await own.listenRaw((peer) => peer.send('answer').end());
+    const client = stage.client({ reconnect: { ...quick, maxAttempts: 2 } });
+    const story = storyOf(client);
+    client.on('message', (connection) => connection.send('thanks'));
+    client.connect({ host: HOST, port: raw.port }).catch(() => undefined);
+    const lost = ['connection', 'disconnect', 'close true'];
+    expect(await story.reaches(8)).to.deep.equal([...lost, 'reconnecting 2', ...lost, 'reconnectFailed']);
+  });
+
+  it('holds the news while messages wait in front of that end', async () => {
+    const raw = await own.listenRaw();
+    const client = stage.client({ reconnect: { ...quick, maxAttempts: 3 } });
+    const story = storyOf(client);
+    const taken = new Log<string>();
+    const before = stage.reactor.stats().reconnectAttempts;
+    const failed = next(client, 'reconnectFailed');
+    const connection = await client.connect({ host: HOST, port: raw.port });
+    const peer = await raw.first();
+    const paused = next(connection, 'message');
+    connection.on('message', (data) => {
+      taken.add(data.toString());
+      if (taken.entries.length > 1) return;
+      // A socket that is not read would not tell of the reset.
+      untilWithoutYielding(() => connection.messagesReceived === 2);
+      peer.reset();
+      // Nobody listens there any more: two further attempts fail.
+      void raw.close();
+      untilWithoutYielding(() => connection.state === 'closed');
+      connection.pause();
+    });
+    peer.send('taken', 'waits');
+    await paused;
+    await until(() => stage.reactor.stats().reconnectAttempts > before);
+    await stage.settle();
+    expect(story.entries).to.deep.equal(['connection']);
+    connection.resume();
+    await failed;
+    expect(story.entries.slice(0, 3)).to.deep.equal(['connection', 'disconnect', 'close true']);
+    expect(story.entries.at(-1)).to.equal('reconnectFailed');
+    expect(taken.entries).to.deep.equal(['taken', 'waits']);
+  });
+
   it('begins anew when a connection has lasted', async () => {
     const raw = await own.listenRaw();
     // It need not last longer than the longest delay.
