@@ -85,7 +85,7 @@ export class TcpClient extends TcpHost {
    * Connects; may be called any number of times, also at once. With `reconnect` it tries until there is a connection, and the next
    * ones come with 'connection' and `info.reconnected`; 'reconnecting' and 'reconnectFailed' tell of attempts.
    *
-   * Rejects with ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CONNECT_FAILED (`cause` has the system error),
+   * Rejects with ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CONNECT_FAILED (`cause` has the system error; of several addresses that of the last),
    * ERR_REACTOR_CONNECT_TIMEOUT, ERR_REACTOR_TLS (`cause` has Node's error), ERR_REACTOR_ABORTED, ERR_REACTOR_TOO_MANY_CONNECTIONS, ERR_REACTOR_CLOSED,
    * ERR_REACTOR_IO_WORKER_CRASH. Thread: app.
    */

@@ -10,7 +10,16 @@ import type {
   TcpConnection,
   TcpServer,
 } from '../../src/index.js';
-import { closed, Log, next, nextConnection, until, untilWithoutYielding } from '../fixtures/events.js';
+import {
+  causeCode,
+  closed,
+  Log,
+  next,
+  nextConnection,
+  rejection,
+  until,
+  untilWithoutYielding,
+} from '../fixtures/events.js';
 import { HOST, props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 
@@ -357,22 +366,30 @@ describe('reconnect', () => {
     expect(stage.reactor.stats().ioWorkerStarts).to.deep.equal([1]);
   });
 
-  it('tells of the last of several addresses that all fail', async () => {
-    const [first, second] = [await freePort(), await freePort()];
-    const addresses = [
-      { host: HOST, port: first },
-      { host: HOST, port: second },
-    ];
-    const error = await stage
-      .client()
-      .connect({ addresses })
-      .then(
-        () => undefined,
-        (reason: ReactorError) => reason,
-      );
-    expect(error?.code).to.equal('ERR_REACTOR_CONNECT_FAILED');
-    expect(error?.message).to.contain('None of 2 addresses').and.to.contain(String(second));
-    expect(codeOf((error?.cause as Error | undefined)?.cause)).to.equal('ECONNREFUSED');
+  it('tells of all of several addresses that fail, with the code and the cause of the last', async () => {
+    const ports = [await freePort(), await freePort()];
+    const error = await rejection(
+      stage
+        .client()
+        .connect({ addresses: [...ports.map((port) => ({ host: HOST, port })), { path: '/no/such/path' }] }),
+    );
+    expect(error.code).to.equal('ERR_REACTOR_CONNECT_FAILED');
+    expect(error.message).to.match(/^None of 3 addresses: Cannot connect to /);
+    for (const port of ports)
+      expect(error.message).to.contain(`Cannot connect to ${HOST}:${port}: connect ECONNREFUSED`);
+    expect(causeCode(error)).to.equal('ENOENT');
+  });
+
+  it('names some of many addresses, and the last', async () => {
+    const port = await freePort();
+    const paths = Array.from({ length: 63 }, (_, number) => ({ path: `/no/such/path/${number}-${'x'.repeat(60)}` }));
+    const error = await rejection(stage.reactor.connect({ addresses: [...paths, { host: HOST, port }] }));
+    expect(error.message)
+      .to.match(/^None of 64 addresses: /)
+      .and.to.contain('; 48 more; ');
+    expect(error.message).to.contain('/14-xx').and.not.to.contain('/15-xx');
+    expect(error.message).to.contain(`Cannot connect to ${HOST}:${port}`).and.to.have.length.below(4096);
+    expect(causeCode(error)).to.equal('ECONNREFUSED');
   });
 
   it('goes on when the io worker has died', async () => {
