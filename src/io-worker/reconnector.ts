@@ -110,13 +110,14 @@ export class Reconnector implements ConnectionKeeper {
   async #round(): Promise<void> {
     const { targets } = this.#request;
     const failures: unknown[] = [];
+    // However many addresses there are.
+    if (this.#connected) this.#loop.board.count(boardCounter.RECONNECT_ATTEMPTS);
     for (let tried = 0; tried < targets.length && this.#over === undefined; tried++) {
       const at = (this.#next + tried) % targets.length;
       try {
         this.#at = at;
         const keeper = this.#settings === undefined ? undefined : this;
         this.#dial = this.#dialTo({ target: targets[at] as Target, isAgain: this.#connected, keeper });
-        if (this.#connected) this.#loop.board.count(boardCounter.RECONNECT_ATTEMPTS);
         this.#opened(await this.#dial.connect());
         return;
       } catch (error) {

@@ -380,6 +380,20 @@ describe('reconnect', () => {
     expect(causeCode(error)).to.equal('ENOENT');
   });
 
+  it('counts attempts, not addresses', async () => {
+    const raw = await own.listenRaw();
+    const addresses = [raw.port, await freePort(), await freePort(), await freePort()];
+    const client = stage.client({ reconnect: { ...quick, maxAttempts: 3 } });
+    const told = watch(client);
+    const before = stage.reactor.stats().reconnectAttempts;
+    await client.connect({ addresses: addresses.map((port) => ({ host: HOST, port })) });
+    (await raw.first()).reset();
+    await raw.close();
+    await told.failed.reaches(1);
+    // The connection that has not lasted was the first of the three.
+    expect(stage.reactor.stats().reconnectAttempts - before).to.equal(2);
+  });
+
   it('names some of many addresses, and the last', async () => {
     const port = await freePort();
     const paths = Array.from({ length: 63 }, (_, number) => ({ path: `/no/such/path/${number}-${'x'.repeat(60)}` }));
