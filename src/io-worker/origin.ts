@@ -93,6 +93,9 @@ export class Origin {
   /** It is closed: there will be no connections and no subscribers any more. */
   isEnded = false;
 
+  /** Connections of it have ended because no thread got their events. */
+  hasOrphans = false;
+
   /** Otherwise it is a client. */
   get isServer(): boolean {
     return this.request !== undefined;

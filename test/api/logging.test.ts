@@ -77,6 +77,26 @@ describe('the log of a reactor', () => {
     await server.close();
   }
 
+  it('warns once of a server whose connections end because nobody has subscribed, and not of one that is closed', async () => {
+    const logger = new Lines('warn');
+    const reactor = await own.spawn({ logger });
+    const [silent, closing] = [
+      await reactor.listen({ host: HOST, port: 0, dispatch: 'balance', orphanTimeoutMs: 0 }),
+      await reactor.listen({ host: HOST, port: 0, dispatch: 'all' }),
+    ];
+    await (await own.connectRaw(silent.address.port)).read().gone;
+    await (await own.connectRaw(silent.address.port)).read().gone;
+    const held = await own.connectRaw(closing.address.port);
+    await until(() => reactor.stats().heldConnections === 1);
+    await closing.close();
+    await held.read().gone;
+    await reactor.close();
+    expect(logger.all.map(({ level, fields }) => [level, fields])).to.deep.equal([
+      ['warn', { ...logger.all[0]?.fields, server: silent.id, dispatch: 'balance', orphanTimeoutMs: 0 }],
+    ]);
+    expect(logger.all[0]?.message).to.contain('subscribe()').and.to.contain('LogicPool');
+  });
+
   it('is in the file when close() resolves, to the last line', async () => {
     const reactor = await own.spawn({ log: { file, level: 'debug' } });
     await visit(reactor);
