@@ -22,7 +22,7 @@ import { surfaceErrors } from './surface.js';
 import { TcpClient } from './tcp-client.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
-import { type ServerBackend, TcpServer } from './tcp-server.js';
+import { type Closable, type ServerBackend, TcpServer } from './tcp-server.js';
 import { tlsClientSettings, tlsServerSettings } from './tls-options.js';
 import { WeakHandles } from './weak-handles.js';
 
@@ -46,6 +46,8 @@ export class Hosts {
   readonly #hosts = new Map<number, TcpHost>();
   /** Servers of other threads, of whose connections this one gets no events. */
   readonly #others = new WeakHandles<number, TcpServer>();
+  /** They end with their servers. */
+  readonly #pools = new Set<Closable>();
   /** On which io worker each attempt to connect is. */
   readonly #attempts = new Map<number, number>();
   /** Whose turn it is to make an outgoing connection. */
@@ -216,6 +218,11 @@ export class Hosts {
     for (const server of [...this.#servers, ...this.#others.values()]) surfaceErrors(() => server.ended());
   }
 
+  /** The servers are closed: resolves when the pools have ended, too. */
+  async poolsEnded(): Promise<void> {
+    await Promise.all([...this.#pools].map((pool) => pool.close()));
+  }
+
   // ----
 
   #serverBackend(): ServerBackend {
@@ -235,6 +242,7 @@ export class Hosts {
       nextNumber: () => registry.nextNumber(),
       defer: (run) => links.loop.defer(run),
       onChanged,
+      pools: this.#pools,
       broadcast: (server, except, message) => {
         const writers = links.up.map(({ lane }) => lane.commands);
         // To all or to none.

@@ -68,6 +68,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     this.#piscina = piscina;
     this.#task = task;
     server.once('close', this.#onServerClose);
+    server.pools.add(this);
     // Any number of threads may wait for it.
     setMaxListeners(0, this.#stopping.signal);
     piscina.on('error', (error: Error) => this.#report(error));
@@ -143,6 +144,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     await Promise.race([Promise.all(this.#logics.map(({ run }) => run)), late]);
     this.#terminating = true;
     await this.#piscina.destroy();
+    this.#server.pools.delete(this);
   }
 
   #report(error: Error): void {

@@ -4,6 +4,7 @@ import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } fro
 import { sumDrained } from '../shared/drain-report.js';
 import { DEFAULT_RING_BYTES, type LaneSizes } from '../shared/lane.js';
 import { type LogLevel, logLevels, logThreshold } from '../shared/log-protocol.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
@@ -369,14 +370,24 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
    * In an attached thread: leaves it. Its clients are closed; its servers go on with the other threads that have subscribed, and
    * are closed if there are none. What it has sent is sent.
    *
+   * Waits also for LogicPools of this thread to end with their servers, as far as `timeoutMs` allows; after it they go on ending.
+   *
    * Resolves with what has become of the connections that it has closed. Twice is the same as once. Throws
    * ERR_REACTOR_INVALID_OPTION. Thread: any.
    */
   async close(options: ReactorCloseOptions = {}): Promise<CloseReport> {
     checkReactorClose(options);
     const timeoutMs = options.timeoutMs ?? DEFAULT_DRAIN_MS;
-    this.#closing ??= this.#supervisor === undefined ? this.#detach(timeoutMs) : this.#shutDown(timeoutMs);
+    this.#closing ??= this.#close(timeoutMs);
     return this.#closing;
+  }
+
+  async #close(timeoutMs: number): Promise<CloseReport> {
+    const until = monotonicMs() + timeoutMs;
+    const report = await (this.#supervisor === undefined ? this.#detach(timeoutMs) : this.#shutDown(timeoutMs));
+    // Their servers have been closed: what their logic has still to do, in its stop(), is part of the end.
+    await orOverdue(this.#hosts.poolsEnded(), Math.max(0, until - monotonicMs()));
+    return report;
   }
 
   /**

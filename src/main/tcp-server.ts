@@ -29,6 +29,13 @@ export interface ServerBackend {
   /** Whether it keeps the process alive may have changed. */
   onChanged(): void;
   broadcast(server: TcpServer, except: readonly number[], message: Uint8Array): boolean;
+  /** Pools of this thread that have servers of the reactor: its close() waits for them. */
+  readonly pools: Set<Closable>;
+}
+
+/** @internal */
+export interface Closable {
+  close(): Promise<unknown>;
 }
 
 const NOWHERE: ServerAddress = Object.freeze({ address: '', port: 0, family: '' });
@@ -65,6 +72,11 @@ export class TcpServer extends TcpHost {
   /** @internal The reactor's. */
   get handle(): ReactorHandle {
     return this.#backend.handle;
+  }
+
+  /** @internal */
+  get pools(): Set<Closable> {
+    return this.#backend.pools;
   }
 
   /** Where it listens, as `net.Server` gives it. In another thread it is known after `subscribe()`. Thread: any. */

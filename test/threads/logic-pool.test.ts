@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { BroadcastChannel, type Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import {
@@ -8,7 +9,7 @@ import {
   type ReactorError,
   type TcpServer,
 } from '../../src/index.js';
-import { Log, next, rejection, until } from '../fixtures/events.js';
+import { Log, next, rejection, until, Watched } from '../fixtures/events.js';
 import type { RawPeer } from '../fixtures/raw-peer.js';
 import { HOST, props, scene } from '../fixtures/scene.js';
 import type { Fault } from '../fixtures/thread-faulty-logic.js';
@@ -233,6 +234,34 @@ describe('LogicPool', () => {
       expect((await failed)[0].message).to.equal('left behind');
       Atomics.store(faulty.words, 2, 1);
       await ended;
+    });
+
+    it('is waited for by reactor.close(), with its asynchronous stop()', async () => {
+      const reactor = await own.spawn();
+      const faulty = await prepare('stop() takes its time', reactor, 2);
+      const pool = await startFaulty(faulty);
+      const ended = next(faulty.server, 'close');
+      const closing = new Watched(reactor.close());
+      await ended;
+      await stuck(faulty, 2);
+      for (let turns = 0; turns < 10; turns++) await turn();
+      expect(closing.state).to.equal('pending');
+      for (const gate of [1, 2]) Atomics.store(faulty.words, gate, 1);
+      await closing.promise;
+      expect(Atomics.load(faulty.words, 0), 'threads in stop()').to.equal(0);
+      expect(pool.threads).to.equal(0);
+    });
+
+    it('is not waited for by reactor.close() for longer than its timeout', async () => {
+      const reactor = await own.spawn();
+      const faulty = await prepare('stop() takes its time', reactor);
+      const pool = await startFaulty(faulty);
+      await reactor.close({ timeoutMs: 50 });
+      await stuck(faulty);
+      expect(pool.threads).to.equal(1);
+      Atomics.store(faulty.words, 1, 1);
+      await pool.close();
+      expect(Atomics.load(faulty.words, 0), 'threads in stop()').to.equal(0);
     });
 
     it('ends with the reactor, also if it hangs in a handler or has not got through start()', async () => {
