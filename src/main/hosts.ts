@@ -33,6 +33,8 @@ export interface HostsOwner {
   readonly links: IoLinks;
   /** Throws ERR_REACTOR_CLOSED, or what the reactor has died of. */
   checkOpen(call: string): void;
+  /** It is closed, or about to be. */
+  isEnding(): boolean;
   /** Keeps the thread alive while somebody waits. */
   hold<T>(wait: () => Promise<T>): Promise<T>;
   /** Whether they keep the thread alive may have changed. */
@@ -226,7 +228,7 @@ export class Hosts {
   // ----
 
   #serverBackend(): ServerBackend {
-    const { handle, registry, links, hold, onChanged } = this.#owner;
+    const { handle, registry, links, hold, onChanged, isEnding } = this.#owner;
     return {
       handle,
       subscribe: (server) => hold(() => this.#subscribe(server)),
@@ -242,6 +244,7 @@ export class Hosts {
       nextNumber: () => registry.nextNumber(),
       defer: (run) => links.loop.defer(run),
       onChanged,
+      isEnding,
       pools: this.#pools,
       broadcast: (server, except, message) => {
         const writers = links.up.map(({ lane }) => lane.commands);

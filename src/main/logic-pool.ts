@@ -22,8 +22,10 @@ const STEADY_MS = 5000;
 export interface LogicRestart {
   /** Which of the pool's threads. */
   readonly index: number;
-  /** What it died of. */
+  /** What it died of: what was thrown, or a ReactorError (ERR_REACTOR_LOGIC_FAILED) if it has exited. */
   readonly error: Error;
+  /** If it has ended by `process.exit()`. */
+  readonly exitCode?: number;
 }
 
 export interface LogicPoolEvents {
@@ -32,11 +34,14 @@ export interface LogicPoolEvents {
   /** A thread has died and is being replaced; its connections have gone to the others. */
   restart: [restart: LogicRestart];
   /**
-   * Something has failed in a thread that was about to end: its `stop`, or what it had left behind. Without a listener it is a warning of
-   * the process.
+   * Something has failed in a thread that was about to end: its `stop`, or what it had left behind. ERR_REACTOR_LOGIC_FAILED, whose `cause`
+   * has what was thrown. Without a listener it is a warning of the process.
    */
   error: [error: Error];
 }
+
+/** What Piscina says of a thread that was in the middle of its task. */
+const EXITED = /^worker exited with code: (-?\d+)$/;
 
 interface Logic {
   readonly index: number;
@@ -71,7 +76,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     server.pools.add(this);
     // Any number of threads may wait for it.
     setMaxListeners(0, this.#stopping.signal);
-    piscina.on('error', (error: Error) => this.#report(error));
+    piscina.on('error', (error: Error) => this.#report(this.#failure('a thread', error)));
   }
 
   /**
@@ -147,6 +152,21 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     this.#server.pools.delete(this);
   }
 
+  #failure(thread: string, error: Error): ReactorError {
+    const exitCode = exitCodeOf(error);
+    const how = exitCode === undefined ? `has failed: ${error.message}` : `has exited with code ${exitCode}`;
+    const message = `LogicPool: ${thread} of the pool of server ${this.#server.id} ${how}`;
+    return new ReactorError('ERR_REACTOR_LOGIC_FAILED', message, exitCode === undefined ? { cause: error } : {});
+  }
+
+  /** A thread has died that is to be replaced. */
+  #noteDeath(index: number, error: Error): void {
+    const exitCode = exitCodeOf(error);
+    const restart =
+      exitCode === undefined ? { index, error } : { index, error: this.#failure(`thread ${index}`, error), exitCode };
+    surfaceErrors(() => this.emit('restart', restart));
+  }
+
   #report(error: Error): void {
     if (this.listenerCount('error') > 0) surfaceErrors(() => this.emit('error', error));
     else if (!this.#terminating) process.emitWarning(error);
@@ -167,8 +187,10 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     let delayMs = MIN_RESTART_MS;
     while (!stopping.aborted) {
       const startedAt = monotonicMs();
+      let isReady = false;
       try {
         await this.#runOnce(logic, () => {
+          isReady = true;
           if (wasReady) surfaceErrors(() => this.emit('ready', { index: logic.index }));
           wasReady = true;
           onReady();
@@ -182,11 +204,14 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
           onFailed(error);
           break;
         }
+        const thrown = error instanceof Error ? error : new Error(String(error));
+        // One that could not even start, or has left without a word, has nothing to say to who is closing it.
+        const isNews = isReady && !(stopping.aborted && exitCodeOf(thrown) !== undefined);
         if (stopping.aborted) {
-          if (!this.#terminating) this.#report(error as Error);
+          if (isNews && !this.#terminating) this.#report(this.#failure(`thread ${logic.index}`, thrown));
           break;
         }
-        surfaceErrors(() => this.emit('restart', { index: logic.index, error: error as Error }));
+        if (isNews || !this.#server.isEnding) this.#noteDeath(logic.index, thrown);
         if (monotonicMs() - startedAt > STEADY_MS) delayMs = MIN_RESTART_MS;
         await sleep(delayMs, undefined, { signal: stopping }).catch(() => undefined);
         delayMs = Math.min(2 * delayMs, MAX_RESTART_MS);
@@ -208,4 +233,9 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
       port1.close();
     }
   }
+}
+
+function exitCodeOf({ message }: Error): number | undefined {
+  const [, code] = EXITED.exec(message) ?? [];
+  return code === undefined ? undefined : Number(code);
 }

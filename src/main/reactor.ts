@@ -128,6 +128,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
       registry: this.#registry,
       links: this.#links,
       checkOpen: (call) => this.#checkOpen(call),
+      isEnding: () => this.#closing !== undefined || this.#ended,
       hold: (wait) => this.#hold(wait),
       onChanged: () => this.#updateRef(),
     });

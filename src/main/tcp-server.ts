@@ -29,6 +29,8 @@ export interface ServerBackend {
   /** Whether it keeps the process alive may have changed. */
   onChanged(): void;
   broadcast(server: TcpServer, except: readonly number[], message: Uint8Array): boolean;
+  /** The reactor is closed, or about to be. */
+  isEnding(): boolean;
   /** Pools of this thread that have servers of the reactor: its close() waits for them. */
   readonly pools: Set<Closable>;
 }
@@ -239,6 +241,11 @@ export class TcpServer extends TcpHost {
   /** @internal It is closed, or about to be. */
   get isOver(): boolean {
     return this.#isClosed || this.#closing !== undefined;
+  }
+
+  /** @internal The same, or its reactor is. */
+  get isEnding(): boolean {
+    return this.isOver || this.#backend.isEnding();
   }
 
   /** @internal */

@@ -78,7 +78,7 @@ describe('LogicPool', () => {
 
   for (const [how, message] of [
     ['throw', /thrown by the logic/],
-    ['exit', /./],
+    ['exit', /^LogicPool: thread \d of the pool of server \d+ has exited with code 9$/],
   ] as const) {
     it(`replaces a thread that ends by ${how}, and gives its connections to the others`, async () => {
       const { server, pool } = await start();
@@ -89,7 +89,8 @@ describe('LogicPool', () => {
       const restarted = next<[LogicRestart]>(pool, 'restart');
       const before = stage.reactor.stats().threads.length;
       peer.send(how, 'goes on');
-      const [{ index, error }] = await restarted;
+      const [{ index, error, exitCode }] = await restarted;
+      expect(exitCode).to.equal(how === 'exit' ? 9 : undefined);
       expect(index).to.equal(first.index);
       expect(error.message).to.match(message);
       // The other one has it now. The message that has killed the first comes again, unless its handler has thrown.
@@ -220,7 +221,9 @@ describe('LogicPool', () => {
       const pool = await startFaulty(await prepare('stop() throws', stage.reactor));
       const failed = next<[Error]>(pool, 'error');
       await pool.close();
-      expect((await failed)[0].message).to.equal('it cannot stop');
+      const [error] = await failed;
+      expect(error.message).to.match(/^LogicPool: thread 0 of the pool of server \d+ has failed: it cannot stop$/);
+      expect((error.cause as Error).message).to.equal('it cannot stop');
       expect(pool.threads).to.equal(0);
     });
 
@@ -231,9 +234,36 @@ describe('LogicPool', () => {
       const ended = pool.close();
       await until(() => pool.threads === 1);
       Atomics.store(faulty.words, 1, 1);
-      expect((await failed)[0].message).to.equal('left behind');
+      expect((await failed)[0].message).to.match(/^LogicPool: .*left behind$/);
       Atomics.store(faulty.words, 2, 1);
       await ended;
+    });
+
+    it('says nothing of a thread that exits while the pool is being closed', async () => {
+      const faulty = await prepare('stop() exits', stage.reactor);
+      const pool = await startFaulty(faulty);
+      const failed = new Log<Error>();
+      pool.on('error', (error) => failed.add(error));
+      await pool.close();
+      expect(failed.entries).to.deep.equal([]);
+    });
+
+    it('says nothing of a replacement that cannot start since the reactor is closed', async () => {
+      const reactor = await own.spawn();
+      const faulty = await prepare('start() fails when its gate is opened', reactor);
+      const pool = await startFaulty(faulty);
+      const told = new Log<Error>();
+      pool.on('error', (error) => told.add(error));
+      const restarted = next<[LogicRestart]>(pool, 'restart');
+      (await own.connectRaw(faulty.server.address.port)).send('exit');
+      expect((await restarted)[0].exitCode).to.equal(3);
+      pool.on('restart', ({ error }) => told.add(error));
+      await stuck(faulty, 2);
+      const closing = reactor.close({ timeoutMs: 200 });
+      Atomics.store(faulty.words, 1, 1);
+      await closing;
+      await pool.close();
+      expect(told.entries).to.deep.equal([]);
     });
 
     it('is waited for by reactor.close(), with its asynchronous stop()', async () => {
