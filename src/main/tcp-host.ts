@@ -48,8 +48,8 @@ export interface HostEvents {
   /** Always a connection's last event. */
   disconnect: [connection: TcpConnection, reason: CloseReason, detail: CloseDetail];
   /**
-   * Of a server with TLS: a handshake has failed, and the peer has been turned away. `error.cause` has the reason. A thread whose
-   * event ring is full is not told.
+   * Of a server with TLS: a handshake has failed, and the peer has been turned away. `error.cause` has the reason. In all threads that
+   * have listened or subscribed; one whose event ring is full is not told.
    */
   tlsClientError: [error: Error, peer: TlsPeer];
   /** A service of its threw, or a promise of the service's was rejected. */
