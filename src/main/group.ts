@@ -4,6 +4,7 @@ import { ReactorError } from '../shared/reactor-error.js';
 import { type Checks, check, excepted, show } from './checks.js';
 import type { CommandWriter } from './command-writer.js';
 import { type Excepted, idsOf } from './excepted.js';
+import { inspectAs } from './inspection.js';
 import { TcpConnection } from './tcp-connection.js';
 
 const MAX_NAME_BYTES = 255;
@@ -34,6 +35,10 @@ export class Group {
   readonly name: string;
   readonly #bytes: Buffer;
   readonly #backend: GroupBackend;
+
+  static {
+    inspectAs(Group, 'Group', ({ name }) => ({ name }));
+  }
 
   /** @internal */
   constructor(name: unknown, backend: GroupBackend) {

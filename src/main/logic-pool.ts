@@ -7,6 +7,7 @@ import type { Piscina } from 'piscina';
 import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { withDeadline } from './deadline.js';
+import { inspectAs } from './inspection.js';
 import type { LogicTask } from './logic-worker.js';
 import { checkLogicPool, checkLogicPoolClose } from './option-checks.js';
 import { DEFAULT_DRAIN_MS, type LogicPoolCloseOptions, type LogicPoolOptions } from './options.js';
@@ -66,6 +67,13 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
   /** Aborted by the shortest deadline of all who close it. */
   readonly #late = new AbortController();
   readonly #onServerClose = (): void => void this.close();
+
+  static {
+    inspectAs(LogicPool, 'LogicPool', (pool) => {
+      const state = pool.#terminating ? 'closed' : pool.#stopping.signal.aborted ? 'closing' : 'open';
+      return { server: pool.#server.id, state, threads: pool.threads };
+    });
+  }
 
   private constructor(server: TcpServer, piscina: Piscina, task: Omit<LogicTask, 'port' | 'index'>) {
     super();

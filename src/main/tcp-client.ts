@@ -5,6 +5,7 @@ import type { ReconnectNews, ReconnectSettings, Target } from '../shared/reconne
 import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo } from './connection-events.js';
+import { inspectAs } from './inspection.js';
 import { checkConnect, checkServerClose } from './option-checks.js';
 import {
   type AddressOptions,
@@ -70,6 +71,15 @@ export class TcpClient extends TcpHost {
   /** The last news of what follows a connection, while the application has not been told of its close. */
   readonly #held = new Map<TcpConnection, () => void>();
   #closing: Promise<CloseReport> | undefined;
+  #isClosed = false;
+
+  static {
+    inspectAs(TcpClient, 'TcpClient', (client) => {
+      const { id, connectionCount } = client;
+      const state = client.#isClosed ? 'closed' : client.#closing === undefined ? 'open' : 'closing';
+      return { id, state, connectionCount };
+    });
+  }
 
   /** @internal */
   constructor(id: number, options: ClientOptions, tls: TlsClientSettings | undefined, backend: ClientBackend) {
@@ -216,7 +226,11 @@ export class TcpClient extends TcpHost {
   async #shutDown(drainMs: number): Promise<CloseReport> {
     for (const attempt of [...this.#attempts.keys(), ...this.#kept.keys()]) this.#backend.abort(attempt);
     for (const id of [...this.#kept.keys()]) if (!this.#attempts.has(id)) this.#drop(id);
-    return this.#backend.close(this, drainMs);
+    try {
+      return await this.#backend.close(this, drainMs);
+    } finally {
+      this.#isClosed = true;
+    }
   }
 
   /** @internal Their io worker has ended: they will not be answered. */

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
 import { type ConnectionCounts, framing, NO_COUNTS, slotState } from '../shared/connection-table.js';
@@ -12,6 +11,7 @@ import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
 import { publishClose } from './diagnostics.js';
 import { InboundFlow } from './inbound-flow.js';
+import { inspectAs } from './inspection.js';
 import { ListenedEmitter } from './listened-emitter.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
@@ -82,6 +82,13 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
   #hasStarted = false;
   #closeEvent: CloseEvent | undefined;
   #closeEmitted = false;
+
+  static {
+    inspectAs(TcpConnection, 'TcpConnection', (connection) => {
+      const { id, state, remoteAddress, remotePort, bufferedAmount } = connection;
+      return { id, state, remoteAddress, remotePort, bufferedAmount };
+    });
+  }
 
   /** @internal Connections come from `listen()`, `connect()` and `reactor.connection()`. */
   constructor(
@@ -799,11 +806,3 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
     return table.isCurrent(this.slot, this.generation) ? counts : NO_COUNTS;
   }
 }
-
-/** For console.log and debuggers: what one wants to know, not what an EventEmitter is made of. */
-Object.defineProperty(TcpConnection.prototype, inspect.custom, {
-  value(this: TcpConnection): object {
-    const { id, state, remoteAddress, remotePort, bufferedAmount } = this;
-    return { TcpConnection: { id, state, remoteAddress, remotePort, bufferedAmount } };
-  },
-});

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { TlsFailedEvent, TlsPeer } from '../shared/event-record.js';
 import { fromErrorData } from '../shared/reactor-error.js';
@@ -213,11 +212,3 @@ export abstract class TcpHost extends ListenedEmitter<HostEvents> {
     this.#open++;
   }
 }
-
-/** For console.log and debuggers. */
-Object.defineProperty(TcpHost.prototype, inspect.custom, {
-  value(this: TcpHost): object {
-    const { id, connectionCount } = this;
-    return { [this.constructor.name]: { id, connectionCount } };
-  },
-});

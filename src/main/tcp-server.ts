@@ -1,11 +1,12 @@
-import { inspect } from 'node:util';
 import type { ListenRequest, ServerAddress, ServerDescription } from '../shared/control-protocol.js';
 import { maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
+import { show } from './checks.js';
 import { type CloseReport, NOTHING_CLOSED } from './close-report.js';
 import type { ConnectionInfo } from './connection-events.js';
 import { idsOf } from './excepted.js';
+import { inspectAs } from './inspection.js';
 import { checkBroadcast, checkServerClose } from './option-checks.js';
 import { type BroadcastOptions, type CloseOptions, DEFAULT_DRAIN_MS } from './options.js';
 import type { ReactorHandle } from './reactor-handle.js';
@@ -64,6 +65,15 @@ export class TcpServer extends TcpHost {
   #isClosed = false;
   /** Connections that came before whoever called listen() or subscribe() had a chance to listen to events. */
   #early: { readonly connection: TcpConnection; readonly info: ConnectionInfo }[] | undefined = [];
+
+  static {
+    inspectAs(TcpServer, 'TcpServer', (server) => {
+      const { id, address, isSubscribed, connectionCount } = server;
+      const state = server.#isClosed ? 'closed' : server.isOver ? 'closing' : 'open';
+      const shown = address === NOWHERE ? undefined : addressText(address);
+      return { id, address: shown, state, dispatch: server.request?.dispatch, isSubscribed, connectionCount };
+    });
+  }
 
   /** @internal */
   constructor(id: number, backend: ServerBackend) {
@@ -142,7 +152,7 @@ export class TcpServer extends TcpHost {
   broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): boolean {
     checkBroadcast(options);
     if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
-      const message = `broadcast() takes a Uint8Array or a string, got ${inspect(data, { depth: 0 })}`;
+      const message = `broadcast() takes a Uint8Array or a string, got ${show(data)}`;
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
     }
     const message = typeof data === 'string' ? Buffer.from(data) : data;
@@ -279,4 +289,9 @@ export class TcpServer extends TcpHost {
       connection.start();
     }
   }
+}
+
+function addressText({ address, port, family }: ServerAddress): string {
+  if (family === 'Unix') return address;
+  return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
 }
