@@ -6,6 +6,7 @@ import type { CommandWriter } from './command-writer.js';
 import { type Excepted, idsOf } from './excepted.js';
 import { inspectAs } from './inspection.js';
 import { TcpConnection } from './tcp-connection.js';
+import { markUncloneable } from './uncloneable.js';
 
 const MAX_NAME_BYTES = 255;
 
@@ -50,6 +51,7 @@ export class Group {
     this.name = bytes.toString();
     this.#bytes = bytes;
     this.#backend = backend;
+    markUncloneable(this);
   }
 
   /**

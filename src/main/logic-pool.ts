@@ -13,6 +13,7 @@ import { checkLogicPool, checkLogicPoolClose } from './option-checks.js';
 import { DEFAULT_DRAIN_MS, type LogicPoolCloseOptions, type LogicPoolOptions } from './options.js';
 import { surfaceErrors } from './surface.js';
 import { TcpServer } from './tcp-server.js';
+import { markUncloneable } from './uncloneable.js';
 
 /** A thread that dies again and again is started again after this, then twice as long each time. */
 const MIN_RESTART_MS = 10;
@@ -77,6 +78,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
 
   private constructor(server: TcpServer, piscina: Piscina, task: Omit<LogicTask, 'port' | 'index'>) {
     super();
+    markUncloneable(this);
     this.#server = server;
     this.#piscina = piscina;
     this.#task = task;
