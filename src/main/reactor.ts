@@ -8,6 +8,7 @@ import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
+import { calledFrom } from './called-from.js';
 import { show } from './checks.js';
 import { type CloseReport, closeReport, NOTHING_CLOSED } from './close-report.js';
 import { OVERDUE, orOverdue, withDeadline } from './deadline.js';
@@ -250,8 +251,9 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   }
 
   /**
-   * The server of that id, which another thread has made: to subscribe to it, to send to all its connections, to close it.
-   * Throws ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_CLOSED. Thread: any.
+   * The server of that id, which another thread has made: to subscribe to it, to send to all its connections, to close it. Whether it is
+   * still there shows when it is used. Throws ERR_REACTOR_INVALID_ARGUMENT for what no server can have as its id, ERR_REACTOR_CLOSED.
+   * Thread: any.
    */
   server(id: number): TcpServer {
     this.#checkOpen('server()');
@@ -270,14 +272,20 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
     checkShorthandConnect(options);
     const { host, port, path, addresses, timeoutMs, signal, ...clientOptions } = options;
     this.#checkOpen('connect()');
-    return this.#hosts.connect(clientOptions, {
-      ...(host !== undefined && { host }),
-      ...(port !== undefined && { port }),
-      ...(path !== undefined && { path }),
-      ...(addresses !== undefined && { addresses }),
-      ...(timeoutMs !== undefined && { timeoutMs }),
-      ...(signal !== undefined && { signal }),
-    });
+    const showCaller = calledFrom(Reactor.prototype.connect);
+    try {
+      return await this.#hosts.connect(clientOptions, {
+        ...(host !== undefined && { host }),
+        ...(port !== undefined && { port }),
+        ...(path !== undefined && { path }),
+        ...(addresses !== undefined && { addresses }),
+        ...(timeoutMs !== undefined && { timeoutMs }),
+        ...(signal !== undefined && { signal }),
+      });
+    } catch (error) {
+      showCaller(error);
+      throw error;
+    }
   }
 
   /**
@@ -300,7 +308,8 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   /**
    * Hands out events now, in a thread that computes and does not return to its event loop: if there are none, blocks it until there
    * are, for `timeoutMs` at most. Returns how many there were. What needs a turn of the event loop (promises, timers) does not go
-   * on meanwhile. Throws ERR_REACTOR_INVALID_ARGUMENT, also if it is called from a handler. Thread: any.
+   * on meanwhile. Of a reactor that is over there are no events: it returns 0 at once. Throws ERR_REACTOR_INVALID_ARGUMENT, also if it
+   * is called from a handler. Thread: any.
    */
   pollSync(timeoutMs = 0): number {
     checkPoll(timeoutMs);
@@ -344,8 +353,8 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   }
 
   /**
-   * From now on, io workers write lines of this level and above, also those that are started again. Throws
-   * ERR_REACTOR_INVALID_ARGUMENT, also if the reactor was spawned with `log: false`. Thread: any.
+   * From now on, io workers write lines of this level and above, also those that are started again. Of a reactor that is over it does
+   * nothing. Throws ERR_REACTOR_INVALID_ARGUMENT, also if the reactor was spawned with `log: false`. Thread: any.
    */
   setLogLevel(level: LogLevel | 'silent'): void {
     const threshold = thresholdOf(level);

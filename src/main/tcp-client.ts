@@ -3,6 +3,7 @@ import type { ConnectionSettings, ConnectRequest } from '../shared/control-proto
 import { fromErrorData, ReactorError } from '../shared/reactor-error.js';
 import type { ReconnectNews, ReconnectSettings, Target } from '../shared/reconnect-settings.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
+import { calledFrom } from './called-from.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo } from './connection-events.js';
 import { inspectAs } from './inspection.js';
@@ -101,14 +102,15 @@ export class TcpClient extends TcpHost {
    */
   async connect(options: ConnectOptions): Promise<TcpConnection> {
     checkConnect(options);
+    const showCaller = calledFrom(TcpClient.prototype.connect);
     const { timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, signal } = options;
-    throwIfAborted(signal);
+    throwIfAborted('connect()', signal);
     this.#throwIfClosed();
     const attempt = this.#backend.nextAttempt();
     const abort = (): void => {
       this.#backend.abort(attempt);
       this.#drop(attempt);
-      if (signal !== undefined) this.#attempts.get(attempt)?.reject(abortError(signal));
+      if (signal !== undefined) this.#attempts.get(attempt)?.reject(abortError('connect()', signal));
     };
     onAbort(signal, abort);
     const request: ConnectRequest = {
@@ -135,15 +137,15 @@ export class TcpClient extends TcpHost {
       });
       // Aborted, or the client closed, after it had succeeded and before anybody could know.
       if (signal?.aborted === true) connection.destroy();
-      throwIfAborted(signal);
+      throwIfAborted('connect()', signal);
       return connection;
     } catch (error) {
       this.#drop(attempt);
-      throwIfAborted(signal);
-      this.#throwIfClosed();
-      // It was made where the answer arrived; the caller wants to see who called.
-      if (error instanceof Error) Error.captureStackTrace(error);
-      throw error;
+      const isAborted = signal?.aborted === true;
+      const failure = isAborted ? abortError('connect()', signal) : this.#closing === undefined ? error : closedError();
+      // It was made where the answer arrived.
+      showCaller(failure);
+      throw failure;
     } finally {
       this.#attempts.delete(attempt);
       if (!this.#kept.has(attempt)) {
@@ -220,7 +222,7 @@ export class TcpClient extends TcpHost {
   }
 
   #throwIfClosed(): void {
-    if (this.#closing !== undefined) throw new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
+    if (this.#closing !== undefined) throw closedError();
   }
 
   async #shutDown(drainMs: number): Promise<CloseReport> {
@@ -316,4 +318,8 @@ export class TcpClient extends TcpHost {
 
 function targetOf({ host = 'localhost', port = 0, path }: AddressOptions): Target {
   return { host, port, path };
+}
+
+function closedError(): ReactorError {
+  return new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
 }

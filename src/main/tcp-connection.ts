@@ -239,7 +239,7 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
   async request(data: Uint8Array | string, options: RequestOptions = {}): Promise<Buffer> {
     checkRequest(options);
     const { timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS, signal } = options;
-    throwIfAborted(signal);
+    throwIfAborted('request()', signal);
     const { slot } = this;
     const { table, requests, lane } = this.#context;
     if (this.state !== 'open') throw this.#closedError('request()');
@@ -287,7 +287,7 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
    */
   async ready(options: WaitOptions = {}): Promise<boolean> {
     checkWait('ready()', options);
-    throwIfAborted(options.signal);
+    throwIfAborted('ready()', options.signal);
     if (this.state !== 'open') return false;
     return this.#awaited(() => this.#sending.ready(options.signal));
   }

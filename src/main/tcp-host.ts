@@ -190,8 +190,8 @@ export abstract class TcpHost extends ListenedEmitter<HostEvents> {
    * taken by `signal` lose them.
    */
   async finish(signal: AbortSignal): Promise<void> {
-    if (this.#open > 0) await this.#ended.wait(undefined);
-    if (this.#connections.size > 0) await this.#finished.wait(signal).catch(() => undefined);
+    if (this.#open > 0) await this.#ended.wait('close()', undefined);
+    if (this.#connections.size > 0) await this.#finished.wait('close()', signal).catch(() => undefined);
     this.finishAll();
   }
 
