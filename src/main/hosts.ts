@@ -116,9 +116,9 @@ export class Hosts {
   server(id: number): TcpServer {
     const known = this.#hosts.get(id) ?? this.#others.get(id);
     if (known instanceof TcpServer) return known;
-    if (known !== undefined || !this.#owner.registry.hasNumber(id)) {
-      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${show(id)}`);
-    }
+    if (known !== undefined) throw noServer(`server() takes the id of a server, and ${id} is that of a client`);
+    if (!Number.isSafeInteger(id) || id < 1) throw noServer(`server() takes the id of a server, got ${show(id)}`);
+    if (!this.#owner.registry.hasNumber(id)) throw noServer(`server(): no server of this reactor has had the id ${id}`);
     const server = new TcpServer(id, this.#serverBackend());
     this.#others.set(id, server);
     return server;
@@ -311,4 +311,8 @@ export class Hosts {
     }
     return this.#nextWorker;
   }
+}
+
+function noServer(message: string): ReactorError {
+  return new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
 }

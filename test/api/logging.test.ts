@@ -199,6 +199,12 @@ describe('the log of a reactor', () => {
     ['an unknown size', { log: { file: 'a', rotate: { size: '10 apples' } } }, /'log.rotate.size' must be a number/],
     ['an unknown frequency', { log: { file: 'a', rotate: { frequency: 'weekly' } } }, /'log.rotate.frequency' must be/],
     ['an unknown level', { log: { level: 'loud' } }, /'log.level' must be one of 'trace'/],
+    [
+      'a logger that lacks methods',
+      { logger: console },
+      /^Reactor.spawn\(\): option 'logger' must be an object with .*, got one without fatal$/,
+    ],
+    ['a logger that is none', { logger: { level: 'info' } }, /'logger' must be .*, got { level: 'info' }$/],
     ['two logs', { log: {}, logger: new Lines('info') }, /'log' and 'logger' exclude each other/],
     ['no log and a logger', { log: false, logger: new Lines('info') }, /'log' and 'logger' exclude each other/],
   ] as const) {
@@ -219,6 +225,13 @@ describe('the log of a reactor', () => {
     expect(() => reactor.setLogLevel('loud' as LogLevel))
       .to.throw(/got 'loud'/)
       .that.includes(invalid);
+  });
+
+  it('takes a level, and pollSync() polls, when the reactor is over: neither does anything', async () => {
+    const reactor = await own.spawn({ log: { fd: 2 } });
+    await reactor.close();
+    reactor.setLogLevel('error');
+    expect(reactor.pollSync(1000)).to.equal(0);
   });
 
   describe("goes to a user's logger", () => {
