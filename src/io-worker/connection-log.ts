@@ -3,6 +3,7 @@ import type { ConnectionCounts } from '../shared/connection-table.js';
 import type { LogLevel } from '../shared/log-protocol.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { IoLog } from './io-log.js';
+import type { Origin } from './origin.js';
 import type { TcpConnection } from './tcp-connection.js';
 
 /** What peers do is worth knowing for who looks; what this side cannot keep up with, for everybody. The rest is everyday life. */
@@ -57,4 +58,15 @@ export function logClosed(log: IoLog, { id, addresses, origin, role }: TcpConnec
     unsentBytes,
   };
   log.write(level, fields, 'Connection closed');
+}
+
+/** Otherwise nobody would know why peers are turned away: there is no thread to hear of it. Once for each server. */
+export function logOrphaned(log: IoLog, origin: Origin): void {
+  const { id, request } = origin;
+  if (request === undefined || origin.hasOrphans) return;
+  origin.hasOrphans = true;
+  const { dispatch, orphanTimeoutMs } = request;
+  const message =
+    'Connections end because no thread has subscribed: call subscribe() of the server, or start a LogicPool';
+  log.write('warn', { server: id, dispatch, orphanTimeoutMs }, message);
 }

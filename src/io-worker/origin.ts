@@ -93,6 +93,9 @@ export class Origin {
   /** It is closed: there will be no connections and no subscribers any more. */
   isEnded = false;
 
+  /** Connections of it have ended because no thread got their events. */
+  hasOrphans = false;
+
   /** Otherwise it is a client. */
   get isServer(): boolean {
     return this.request !== undefined;
@@ -178,10 +181,10 @@ export class Origin {
     for (const lane of this.#interested) lane.notices.send(eventKind.TLS_UPDATED, this.id, 0, payload);
   }
 
-  /** Tells the threads that get its events that a handshake has failed. One whose ring is full is not told: peers make these. */
+  /** Tells the threads that know it, whoever gets its connections, that a handshake has failed. One whose ring is full is not told: peers make these. */
   announceTlsFailure(peer: TlsPeer, error: Error): void {
     const payload = encodeTlsFailed({ peer, error });
-    for (const lane of this.audience.lanes) {
+    for (const lane of this.informed) {
       if (!lane.offer(eventKind.TLS_FAILED, this.id, 0, payload, 0, payload.length)) {
         this.#board.count(boardCounter.UNTOLD_TLS_ERRORS);
       }

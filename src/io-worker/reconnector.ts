@@ -1,7 +1,7 @@
 import type { CloseReason } from '../shared/close-reason.js';
 import type { ConnectRequest } from '../shared/control-protocol.js';
 import { eventKind } from '../shared/event-record.js';
-import { ReactorError, toErrorData } from '../shared/reactor-error.js';
+import { ReactorError, type ReactorErrorCode, toErrorData } from '../shared/reactor-error.js';
 import type { ReconnectNews, ReconnectSettings, Target } from '../shared/reconnect-settings.js';
 import { boardCounter } from '../shared/status-board.js';
 import { Backoff } from './backoff.js';
@@ -16,6 +16,10 @@ const LASTING_MS = 10_000;
 
 /** The application has ended it, or is gone: nobody wants it back. */
 const UNWANTED: ReadonlySet<CloseReason> = new Set(['local-shutdown', 'local-destroy', 'reactor-close', 'orphaned']);
+
+/** An error names so many addresses, the last one among them, each with so many characters: an event has room for no more. */
+const MAX_NAMED = 16;
+const MAX_OF_EACH = 200;
 
 /** One attempt to connect to one address. */
 export interface Dial {
@@ -105,23 +109,24 @@ export class Reconnector implements ConnectionKeeper {
 
   async #round(): Promise<void> {
     const { targets } = this.#request;
-    let failure: unknown;
+    const failures: unknown[] = [];
+    // However many addresses there are.
+    if (this.#connected) this.#loop.board.count(boardCounter.RECONNECT_ATTEMPTS);
     for (let tried = 0; tried < targets.length && this.#over === undefined; tried++) {
       const at = (this.#next + tried) % targets.length;
       try {
         this.#at = at;
         const keeper = this.#settings === undefined ? undefined : this;
         this.#dial = this.#dialTo({ target: targets[at] as Target, isAgain: this.#connected, keeper });
-        if (this.#connected) this.#loop.board.count(boardCounter.RECONNECT_ATTEMPTS);
         this.#opened(await this.#dial.connect());
         return;
       } catch (error) {
-        failure = error;
+        failures.push(error);
       } finally {
         this.#dial = undefined;
       }
     }
-    this.#failed(this.#over ?? ofAll(targets.length, failure));
+    this.#failed(this.#over ?? ofAll(failures));
   }
 
   onMade(): void {
@@ -218,8 +223,18 @@ export class Reconnector implements ConnectionKeeper {
   }
 }
 
-function ofAll(count: number, last: unknown): unknown {
-  if (count === 1 || !(last instanceof Error)) return last;
-  const code = last instanceof ReactorError ? last.code : 'ERR_REACTOR_CONNECT_FAILED';
-  return new ReactorError(code, `None of ${count} addresses; the last: ${last.message}`, { cause: last });
+/** The code and the cause are those of the last address. */
+function ofAll(failures: readonly unknown[]): unknown {
+  const last = failures.at(-1);
+  if (failures.length === 1 || !(last instanceof Error)) return last;
+  const [code, cause] = last instanceof ReactorError ? [last.code, last.cause] : ['ERR_REACTOR_CONNECT_FAILED', last];
+  const each = failures.map((failure) => cut(failure instanceof Error ? failure.message : String(failure)));
+  const unnamed = each.length - MAX_NAMED;
+  if (unnamed > 0) each.splice(MAX_NAMED - 1, unnamed, `${unnamed} more`);
+  const message = `None of ${failures.length} addresses: ${each.join('; ')}`;
+  return new ReactorError(code as ReactorErrorCode, message, cause === undefined ? {} : { cause });
+}
+
+function cut(message: string): string {
+  return message.length <= MAX_OF_EACH ? message : `${message.slice(0, MAX_OF_EACH)}...`;
 }

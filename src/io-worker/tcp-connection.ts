@@ -16,7 +16,7 @@ import { codecFailed } from './codec-failure.js';
 import { ConnectionEncoder, type EncoderOwner } from './connection-encoder.js';
 import { ConnectionInput, type InputOwner } from './connection-input.js';
 import { ConnectionLimits, type LimitedConnection, overLimit } from './connection-limits.js';
-import { logClosed, logOpened } from './connection-log.js';
+import { logClosed, logOpened, logOrphaned } from './connection-log.js';
 import { ConnectionOutput, type OutputOwner } from './connection-output.js';
 import { ConnectionServices, checkServiceMessage, type ServedConnection } from './connection-services.js';
 import type { EventLane } from './event-lane.js';
@@ -247,7 +247,7 @@ export class TcpConnection
   #place(): void {
     if (!this.origin.audience.place(this)) this.orphan();
     // Nobody will come to hear of its end.
-    else if (this.input.recipients.isHeld && this.#closed && this.origin.isEnded) this.orphan();
+    else if (this.input.recipients.isHeld && this.#closed && this.origin.isEnded) this.#endAlone();
     else if (this.input.recipients.isHeld && this.#windDownReason !== undefined)
       this.#windDownAlone(this.#windDownReason);
   }
@@ -410,8 +410,14 @@ export class TcpConnection
     return this.#loop.slots.get(this.slot) !== this;
   }
 
-  /** No thread gets its events, and none will. What has been sent leaves first. */
+  /** No thread has come to get its events in time. */
   orphan(): void {
+    if (!this.origin.isEnded && this.#windDownReason === undefined) logOrphaned(this.#loop.log, this.origin);
+    this.#endAlone();
+  }
+
+  /** No thread gets its events, and none will. What has been sent leaves first. */
+  #endAlone(): void {
     if (!this.#closed && this.#unsent > 0) {
       if (!this.#finishing) this.#reason = 'orphaned';
       this.#windDownAlone('orphaned');
@@ -429,7 +435,7 @@ export class TcpConnection
   windDown(reason: CloseReason): Promise<void> {
     if (this.#closed) {
       // Held for a thread to hear of its end: none will come.
-      if (this.input.recipients.isHeld && !this.input.recipients.isLeaving) this.orphan();
+      if (this.input.recipients.isHeld && !this.input.recipients.isLeaving) this.#endAlone();
       return Promise.resolve();
     }
     const closed = new Promise<void>((resolve) => {

@@ -27,6 +27,8 @@ export interface ConnectionHost {
   /** It is closed; the application hears of it behind the messages that it has still to take: that is `onClose`. */
   onEnded(): void;
   onClose(connection: TcpConnection, reason: CloseReason, detail: CloseDetail): void;
+  /** Also the listeners of the connection itself have heard of it. */
+  onCloseTold(connection: TcpConnection): void;
   /** Another thread gets its events. */
   onReleased(connection: TcpConnection): void;
 }

@@ -4,7 +4,9 @@ import { ReactorError } from '../shared/reactor-error.js';
 import { type Checks, check, excepted, show } from './checks.js';
 import type { CommandWriter } from './command-writer.js';
 import { type Excepted, idsOf } from './excepted.js';
+import { inspectAs } from './inspection.js';
 import { TcpConnection } from './tcp-connection.js';
+import { markUncloneable } from './uncloneable.js';
 
 const MAX_NAME_BYTES = 255;
 
@@ -35,6 +37,10 @@ export class Group {
   readonly #bytes: Buffer;
   readonly #backend: GroupBackend;
 
+  static {
+    inspectAs(Group, 'Group', ({ name }) => ({ name }));
+  }
+
   /** @internal */
   constructor(name: unknown, backend: GroupBackend) {
     const bytes = typeof name === 'string' ? Buffer.from(name) : Buffer.alloc(0);
@@ -45,6 +51,7 @@ export class Group {
     this.name = bytes.toString();
     this.#bytes = bytes;
     this.#backend = backend;
+    markUncloneable(this);
   }
 
   /**

@@ -23,7 +23,7 @@ import { surfaceErrors } from './surface.js';
 import { TcpClient } from './tcp-client.js';
 import type { TcpConnection } from './tcp-connection.js';
 import type { TcpHost } from './tcp-host.js';
-import { type ServerBackend, TcpServer } from './tcp-server.js';
+import { type Closable, type ServerBackend, TcpServer } from './tcp-server.js';
 import { tlsClientSettings, tlsServerSettings } from './tls-options.js';
 import { WeakHandles } from './weak-handles.js';
 
@@ -34,6 +34,8 @@ export interface HostsOwner {
   readonly links: IoLinks;
   /** Throws ERR_REACTOR_CLOSED, or what the reactor has died of. */
   checkOpen(call: string): void;
+  /** It is closed, or about to be. */
+  isEnding(): boolean;
   /** Keeps the thread alive while somebody waits. */
   hold<T>(wait: () => Promise<T>): Promise<T>;
   /** Whether they keep the thread alive may have changed. */
@@ -49,6 +51,8 @@ export class Hosts {
   readonly #leftOver = new Set<TcpServer>();
   /** Servers of other threads, of whose connections this one gets no events. */
   readonly #others = new WeakHandles<number, TcpServer>();
+  /** They end with their servers. */
+  readonly #pools = new Set<Closable>();
   /** On which io worker each attempt to connect is. */
   readonly #attempts = new Map<number, number>();
   /** Whose turn it is to make an outgoing connection. */
@@ -115,9 +119,9 @@ export class Hosts {
   server(id: number): TcpServer {
     const known = this.#hosts.get(id) ?? this.#others.get(id);
     if (known instanceof TcpServer) return known;
-    if (known !== undefined || !this.#owner.registry.hasNumber(id)) {
-      throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', `server() takes the id of a server, got ${show(id)}`);
-    }
+    if (known !== undefined) throw noServer(`server() takes the id of a server, and ${id} is that of a client`);
+    if (!Number.isSafeInteger(id) || id < 1) throw noServer(`server() takes the id of a server, got ${show(id)}`);
+    if (!this.#owner.registry.hasNumber(id)) throw noServer(`server(): no server of this reactor has had the id ${id}`);
     const server = new TcpServer(id, this.#serverBackend());
     this.#others.set(id, server);
     return server;
@@ -225,6 +229,11 @@ export class Hosts {
     for (const server of [...this.#servers, ...this.#others.values()]) surfaceErrors(() => server.ended());
   }
 
+  /** The servers are closed: resolves when the pools have ended, too. */
+  async poolsEnded(): Promise<void> {
+    await Promise.all([...this.#pools].map((pool) => pool.close()));
+  }
+
   // ----
 
   #failAttempts(code: ReactorErrorCode, tell: Tell, isAffected: (attempt: number) => boolean = () => true): void {
@@ -232,7 +241,7 @@ export class Hosts {
   }
 
   #serverBackend(): ServerBackend {
-    const { handle, registry, links, hold, onChanged } = this.#owner;
+    const { handle, registry, links, hold, onChanged, isEnding } = this.#owner;
     return {
       handle,
       subscribe: (server) => hold(() => this.#subscribe(server)),
@@ -248,6 +257,8 @@ export class Hosts {
       nextNumber: () => registry.nextNumber(),
       defer: (run) => links.loop.defer(run),
       onChanged,
+      isEnding,
+      pools: this.#pools,
       broadcast: (server, except, message) => {
         const writers = links.up.map(({ lane }) => lane.commands);
         // To all or to none.
@@ -314,4 +325,8 @@ export class Hosts {
     }
     return this.#nextWorker;
   }
+}
+
+function noServer(message: string): ReactorError {
+  return new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
 }

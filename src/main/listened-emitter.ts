@@ -1,10 +1,17 @@
 import { EventEmitter } from 'node:events';
+import { markUncloneable } from './uncloneable.js';
 
 /**
  * An EventEmitter that is told of its listeners. Listeners of its own for 'newListener' and 'removeListener' would be gone with
  * `removeAllListeners()`, and take memory of each connection.
  */
 export abstract class ListenedEmitter<Events extends Record<keyof Events, unknown[]>> extends EventEmitter<Events> {
+  /** @internal */
+  constructor() {
+    super();
+    markUncloneable(this);
+  }
+
   /** @internal A listener for that event has been added. */
   abstract listenerAdded(event: string | symbol): void;
 

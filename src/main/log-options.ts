@@ -96,12 +96,15 @@ export const log: Check = (value, path, call) => {
   return nested(options)(value, path, call);
 };
 
-export const logger: Check = (value) =>
-  typeof value === 'object' &&
-  value !== null &&
-  logLevels.every((level) => typeof (value as Logger)[level] === 'function')
-    ? undefined
-    : `an object with the methods ${logLevels.join(', ')}`;
+export const logger: Check = (value, path, call) => {
+  const must = `an object with the methods ${logLevels.join(', ')}`;
+  if (typeof value !== 'object' || value === null) return must;
+  const missing = logLevels.filter((level) => typeof (value as Logger)[level] !== 'function');
+  if (missing.length === 0) return undefined;
+  if (missing.length === logLevels.length) return must;
+  // Not all that it has, which may be pages.
+  throw invalid(call, `option '${path}' must be ${must}, got one without ${missing.join(', ')}`);
+};
 
 interface LogChoice {
   ioWorkers?: number | undefined;

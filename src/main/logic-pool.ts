@@ -7,11 +7,13 @@ import type { Piscina } from 'piscina';
 import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { withDeadline } from './deadline.js';
+import { inspectAs } from './inspection.js';
 import type { LogicTask } from './logic-worker.js';
 import { checkLogicPool, checkLogicPoolClose } from './option-checks.js';
 import { DEFAULT_DRAIN_MS, type LogicPoolCloseOptions, type LogicPoolOptions } from './options.js';
 import { surfaceErrors } from './surface.js';
 import { TcpServer } from './tcp-server.js';
+import { markUncloneable } from './uncloneable.js';
 
 /** A thread that dies again and again is started again after this, then twice as long each time. */
 const MIN_RESTART_MS = 10;
@@ -22,8 +24,10 @@ const STEADY_MS = 5000;
 export interface LogicRestart {
   /** Which of the pool's threads. */
   readonly index: number;
-  /** What it died of. */
+  /** What it died of: what was thrown, or a ReactorError (ERR_REACTOR_LOGIC_FAILED) if it has exited. */
   readonly error: Error;
+  /** If it has ended by `process.exit()`. */
+  readonly exitCode?: number;
 }
 
 export interface LogicPoolEvents {
@@ -32,11 +36,14 @@ export interface LogicPoolEvents {
   /** A thread has died and is being replaced; its connections have gone to the others. */
   restart: [restart: LogicRestart];
   /**
-   * Something has failed in a thread that was about to end: its `stop`, or what it had left behind. Without a listener it is a warning of
-   * the process.
+   * Something has failed in a thread that was about to end: its `stop`, or what it had left behind. ERR_REACTOR_LOGIC_FAILED, whose `cause`
+   * has what was thrown. Without a listener it is a warning of the process.
    */
   error: [error: Error];
 }
+
+/** What Piscina says of a thread that was in the middle of its task. */
+const EXITED = /^worker exited with code: (-?\d+)$/;
 
 interface Logic {
   readonly index: number;
@@ -62,15 +69,24 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
   readonly #late = new AbortController();
   readonly #onServerClose = (): void => void this.close();
 
+  static {
+    inspectAs(LogicPool, 'LogicPool', (pool) => {
+      const state = pool.#terminating ? 'closed' : pool.#stopping.signal.aborted ? 'closing' : 'open';
+      return { server: pool.#server.id, state, threads: pool.threads };
+    });
+  }
+
   private constructor(server: TcpServer, piscina: Piscina, task: Omit<LogicTask, 'port' | 'index'>) {
     super();
+    markUncloneable(this);
     this.#server = server;
     this.#piscina = piscina;
     this.#task = task;
     server.once('close', this.#onServerClose);
+    server.pools.add(this);
     // Any number of threads may wait for it.
     setMaxListeners(0, this.#stopping.signal);
-    piscina.on('error', (error: Error) => this.#report(error));
+    piscina.on('error', (error: Error) => this.#report(this.#failure('a thread', error)));
   }
 
   /**
@@ -143,6 +159,22 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     await Promise.race([Promise.all(this.#logics.map(({ run }) => run)), late]);
     this.#terminating = true;
     await this.#piscina.destroy();
+    this.#server.pools.delete(this);
+  }
+
+  #failure(thread: string, error: Error): ReactorError {
+    const exitCode = exitCodeOf(error);
+    const how = exitCode === undefined ? `has failed: ${error.message}` : `has exited with code ${exitCode}`;
+    const message = `LogicPool: ${thread} of the pool of server ${this.#server.id} ${how}`;
+    return new ReactorError('ERR_REACTOR_LOGIC_FAILED', message, exitCode === undefined ? { cause: error } : {});
+  }
+
+  /** A thread has died that is to be replaced. */
+  #noteDeath(index: number, error: Error): void {
+    const exitCode = exitCodeOf(error);
+    const restart =
+      exitCode === undefined ? { index, error } : { index, error: this.#failure(`thread ${index}`, error), exitCode };
+    surfaceErrors(() => this.emit('restart', restart));
   }
 
   #report(error: Error): void {
@@ -165,8 +197,10 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
     let delayMs = MIN_RESTART_MS;
     while (!stopping.aborted) {
       const startedAt = monotonicMs();
+      let isReady = false;
       try {
         await this.#runOnce(logic, () => {
+          isReady = true;
           if (wasReady) surfaceErrors(() => this.emit('ready', { index: logic.index }));
           wasReady = true;
           onReady();
@@ -180,11 +214,14 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
           onFailed(error);
           break;
         }
+        const thrown = error instanceof Error ? error : new Error(String(error));
+        // One that could not even start, or has left without a word, has nothing to say to who is closing it.
+        const isNews = isReady && !(stopping.aborted && exitCodeOf(thrown) !== undefined);
         if (stopping.aborted) {
-          if (!this.#terminating) this.#report(error as Error);
+          if (isNews && !this.#terminating) this.#report(this.#failure(`thread ${logic.index}`, thrown));
           break;
         }
-        surfaceErrors(() => this.emit('restart', { index: logic.index, error: error as Error }));
+        if (isNews || !this.#server.isEnding) this.#noteDeath(logic.index, thrown);
         if (monotonicMs() - startedAt > STEADY_MS) delayMs = MIN_RESTART_MS;
         await sleep(delayMs, undefined, { signal: stopping }).catch(() => undefined);
         delayMs = Math.min(2 * delayMs, MAX_RESTART_MS);
@@ -206,4 +243,9 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
       port1.close();
     }
   }
+}
+
+function exitCodeOf({ message }: Error): number | undefined {
+  const [, code] = EXITED.exec(message) ?? [];
+  return code === undefined ? undefined : Number(code);
 }

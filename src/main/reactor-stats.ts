@@ -14,7 +14,7 @@ export interface ReactorStats {
   readonly heldConnections: number;
   readonly accepted: number;
   readonly connected: number;
-  /** Attempts of clients to connect again. */
+  /** Attempts of clients to connect again; with several addresses, all of them are one. */
   readonly reconnectAttempts: number;
   /** Peers turned away: no free slot, no file descriptor, or a TLS handshake that failed. */
   readonly refused: number;

@@ -4,9 +4,11 @@ import { type ConnectionId, generationOf, MAX_GENERATION, slotOf, workerOf } fro
 import { sumDrained } from '../shared/drain-report.js';
 import { DEFAULT_RING_BYTES, type LaneSizes } from '../shared/lane.js';
 import { type LogLevel, logLevels, logThreshold } from '../shared/log-protocol.js';
+import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { Registry } from '../shared/registry.js';
 import { SharedMemory } from '../shared/shared-memory.js';
+import { calledFrom } from './called-from.js';
 import { show } from './checks.js';
 import { type CloseReport, closeReport, NOTHING_CLOSED } from './close-report.js';
 import { CrashCauses, type IoThread } from './crash-causes.js';
@@ -14,6 +16,7 @@ import { OVERDUE, orOverdue, withDeadline } from './deadline.js';
 import { publishStall } from './diagnostics.js';
 import { Group, type GroupBackend } from './group.js';
 import { Hosts } from './hosts.js';
+import { inspectAs } from './inspection.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
 import { type IoWorkerSettings, IoWorkerSupervisor } from './io-worker-supervisor.js';
@@ -102,6 +105,15 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   #ended = false;
   #fatal: ReactorError | undefined;
 
+  static {
+    inspectAs(Reactor, 'Reactor', (reactor) => {
+      const { reactor: name, ioWorkers } = reactor.#handle;
+      const state = reactor.#ended ? 'closed' : reactor.#closing === undefined ? 'open' : 'closing';
+      const { connectionCount: connections } = reactor.#links;
+      return { name, state, ioWorkers, connections };
+    });
+  }
+
   private constructor(handle: ReactorHandle, settings?: IoWorkerSettings) {
     super();
     this.#handle = handle;
@@ -133,6 +145,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
       registry: this.#registry,
       links: this.#links,
       checkOpen: (call) => this.#checkOpen(call),
+      isEnding: () => this.#closing !== undefined || this.#ended,
       hold: (wait) => this.#hold(wait),
       onChanged: () => this.#updateRef(),
     });
@@ -244,8 +257,9 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   }
 
   /**
-   * The server of that id, which another thread has made: to subscribe to it, to send to all its connections, to close it.
-   * Throws ERR_REACTOR_INVALID_ARGUMENT, ERR_REACTOR_CLOSED. Thread: any.
+   * The server of that id, which another thread has made: to subscribe to it, to send to all its connections, to close it. Whether it is
+   * still there shows when it is used. Throws ERR_REACTOR_INVALID_ARGUMENT for what no server can have as its id, ERR_REACTOR_CLOSED.
+   * Thread: any.
    */
   server(id: number): TcpServer {
     this.#checkOpen('server()');
@@ -264,14 +278,20 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
     checkShorthandConnect(options);
     const { host, port, path, addresses, timeoutMs, signal, ...clientOptions } = options;
     this.#checkOpen('connect()');
-    return this.#hosts.connect(clientOptions, {
-      ...(host !== undefined && { host }),
-      ...(port !== undefined && { port }),
-      ...(path !== undefined && { path }),
-      ...(addresses !== undefined && { addresses }),
-      ...(timeoutMs !== undefined && { timeoutMs }),
-      ...(signal !== undefined && { signal }),
-    });
+    const showCaller = calledFrom(Reactor.prototype.connect);
+    try {
+      return await this.#hosts.connect(clientOptions, {
+        ...(host !== undefined && { host }),
+        ...(port !== undefined && { port }),
+        ...(path !== undefined && { path }),
+        ...(addresses !== undefined && { addresses }),
+        ...(timeoutMs !== undefined && { timeoutMs }),
+        ...(signal !== undefined && { signal }),
+      });
+    } catch (error) {
+      showCaller(error);
+      throw error;
+    }
   }
 
   /**
@@ -294,7 +314,8 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   /**
    * Hands out events now, in a thread that computes and does not return to its event loop: if there are none, blocks it until there
    * are, for `timeoutMs` at most. Returns how many there were. What needs a turn of the event loop (promises, timers) does not go
-   * on meanwhile. Throws ERR_REACTOR_INVALID_ARGUMENT, also if it is called from a handler. Thread: any.
+   * on meanwhile. Of a reactor that is over there are no events: it returns 0 at once. Throws ERR_REACTOR_INVALID_ARGUMENT, also if it
+   * is called from a handler. Thread: any.
    */
   pollSync(timeoutMs = 0): number {
     checkPoll(timeoutMs);
@@ -338,8 +359,8 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   }
 
   /**
-   * From now on, io workers write lines of this level and above, also those that are started again. Throws
-   * ERR_REACTOR_INVALID_ARGUMENT, also if the reactor was spawned with `log: false`. Thread: any.
+   * From now on, io workers write lines of this level and above, also those that are started again. Of a reactor that is over it does
+   * nothing. Throws ERR_REACTOR_INVALID_ARGUMENT, also if the reactor was spawned with `log: false`. Thread: any.
    */
   setLogLevel(level: LogLevel | 'silent'): void {
     const threshold = thresholdOf(level);
@@ -375,14 +396,24 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
    * In an attached thread: leaves it. Its clients are closed; its servers go on with the other threads that have subscribed, and
    * are closed if there are none. What it has sent is sent.
    *
+   * Waits also for LogicPools of this thread to end with their servers, as far as `timeoutMs` allows; after it they go on ending.
+   *
    * Resolves with what has become of the connections that it has closed. Twice is the same as once. Throws
    * ERR_REACTOR_INVALID_OPTION. Thread: any.
    */
   async close(options: ReactorCloseOptions = {}): Promise<CloseReport> {
     checkReactorClose(options);
     const timeoutMs = options.timeoutMs ?? DEFAULT_DRAIN_MS;
-    this.#closing ??= this.#supervisor === undefined ? this.#detach(timeoutMs) : this.#shutDown(timeoutMs);
+    this.#closing ??= this.#close(timeoutMs);
     return this.#closing;
+  }
+
+  async #close(timeoutMs: number): Promise<CloseReport> {
+    const until = monotonicMs() + timeoutMs;
+    const report = await (this.#supervisor === undefined ? this.#detach(timeoutMs) : this.#shutDown(timeoutMs));
+    // Their servers have been closed: what their logic has still to do, in its stop(), is part of the end.
+    await orOverdue(this.#hosts.poolsEnded(), Math.max(0, until - monotonicMs()));
+    return report;
   }
 
   /**

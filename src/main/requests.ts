@@ -62,7 +62,7 @@ export class Requests {
         const message = `request(): no answer within ${timeoutMs} ms`;
         settle(() => reject(new ReactorError('ERR_REACTOR_REQUEST_TIMEOUT', message)));
       }, timeoutMs);
-      const abort = (): void => settle(() => reject(abortError(signal as AbortSignal)));
+      const abort = (): void => settle(() => reject(abortError('request()', signal as AbortSignal)));
       const settle = (how: () => void): void => {
         clearTimeout(timeout);
         signal?.removeEventListener('abort', abort);

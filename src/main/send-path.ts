@@ -140,7 +140,7 @@ export class SendPath {
 
   /** Resolves when all that has been sent is with the kernel. */
   flushed(signal: AbortSignal | undefined): Promise<void> {
-    return this.#waitersForFlush().wait(signal);
+    return this.#waitersForFlush().wait('flush()', signal);
   }
 
   /** The same for one that is to be called in order with the events of the connection. */
@@ -160,7 +160,7 @@ export class SendPath {
     const { table, lane } = this.#context;
     if (table.buffered(this.#slot) <= table.lowWater(this.#slot)) return Promise.resolve(true);
     this.#owner.onWait();
-    const ready = this.#drainWaiters.wait(signal);
+    const ready = this.#drainWaiters.wait('ready()', signal);
     if (table.awaitDrain(this.#slot, lane)) return ready;
     // A close gives everything back, too.
     if (table.state(this.#slot, this.#generation) === slotState.OPEN) this.drained();

@@ -3,9 +3,11 @@ import type { ConnectionSettings, ConnectRequest } from '../shared/control-proto
 import { fromErrorData, ReactorError, type ReactorErrorCode } from '../shared/reactor-error.js';
 import type { ReconnectNews, ReconnectSettings, Target } from '../shared/reconnect-settings.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
+import { calledFrom } from './called-from.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo } from './connection-events.js';
 import type { Tell } from './crash-causes.js';
+import { inspectAs } from './inspection.js';
 import { checkConnect, checkServerClose } from './option-checks.js';
 import {
   type AddressOptions,
@@ -68,7 +70,18 @@ export class TcpClient extends TcpHost {
   readonly #attempts = new Map<number, Attempt>();
   readonly #kept = new Map<number, Kept>();
   readonly #calls = new WeakMap<TcpConnection, number>();
+  /** The last news of what follows a connection, while the application has not been told of its close. */
+  readonly #held = new Map<TcpConnection, () => void>();
   #closing: Promise<CloseReport> | undefined;
+  #isClosed = false;
+
+  static {
+    inspectAs(TcpClient, 'TcpClient', (client) => {
+      const { id, connectionCount } = client;
+      const state = client.#isClosed ? 'closed' : client.#closing === undefined ? 'open' : 'closing';
+      return { id, state, connectionCount };
+    });
+  }
 
   /** @internal */
   constructor(id: number, options: ClientOptions, tls: TlsClientSettings | undefined, backend: ClientBackend) {
@@ -84,20 +97,21 @@ export class TcpClient extends TcpHost {
    * Connects; may be called any number of times, also at once. With `reconnect` it tries until there is a connection, and the next
    * ones come with 'connection' and `info.reconnected`; 'reconnecting' and 'reconnectFailed' tell of attempts.
    *
-   * Rejects with ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CONNECT_FAILED (`cause` has the system error),
+   * Rejects with ERR_REACTOR_INVALID_OPTION, ERR_REACTOR_CONNECT_FAILED (`cause` has the system error; of several addresses that of the last),
    * ERR_REACTOR_CONNECT_TIMEOUT, ERR_REACTOR_TLS (`cause` has Node's error), ERR_REACTOR_ABORTED, ERR_REACTOR_TOO_MANY_CONNECTIONS, ERR_REACTOR_CLOSED,
    * ERR_REACTOR_IO_WORKER_CRASH. Thread: app.
    */
   async connect(options: ConnectOptions): Promise<TcpConnection> {
     checkConnect(options);
+    const showCaller = calledFrom(TcpClient.prototype.connect);
     const { timeoutMs = DEFAULT_CONNECT_TIMEOUT_MS, signal } = options;
-    throwIfAborted(signal);
+    throwIfAborted('connect()', signal);
     this.#throwIfClosed();
     const attempt = this.#backend.nextAttempt();
     const abort = (): void => {
       this.#backend.abort(attempt);
       this.#drop(attempt);
-      if (signal !== undefined) this.#attempts.get(attempt)?.reject(abortError(signal));
+      if (signal !== undefined) this.#attempts.get(attempt)?.reject(abortError('connect()', signal));
     };
     onAbort(signal, abort);
     const request: ConnectRequest = {
@@ -124,15 +138,15 @@ export class TcpClient extends TcpHost {
       });
       // Aborted, or the client closed, after it had succeeded and before anybody could know.
       if (signal?.aborted === true) connection.destroy();
-      throwIfAborted(signal);
+      throwIfAborted('connect()', signal);
       return connection;
     } catch (error) {
       this.#drop(attempt);
-      throwIfAborted(signal);
-      this.#throwIfClosed();
-      // It was made where the answer arrived; the caller wants to see who called.
-      if (error instanceof Error) Error.captureStackTrace(error);
-      throw error;
+      const isAborted = signal?.aborted === true;
+      const failure = isAborted ? abortError('connect()', signal) : this.#closing === undefined ? error : closedError();
+      // It was made where the answer arrived.
+      showCaller(failure);
+      throw failure;
     } finally {
       this.#attempts.delete(attempt);
       if (!this.#kept.has(attempt)) {
@@ -165,8 +179,16 @@ export class TcpClient extends TcpHost {
 
   /** There will be no connection. The first one that there was, if there was one, may have come before its call was answered. */
   #callFailed(id: number, error: Error, reject = this.#attempts.get(id)?.reject): void {
-    if (this.#kept.get(id)?.connection === undefined) reject?.(error);
-    else if (this.#drop(id)) this.emit('reconnectFailed', error);
+    const connection = this.#kept.get(id)?.connection;
+    if (connection === undefined) reject?.(error);
+    else if (this.#drop(id)) this.#tellBehind(connection, () => this.emit('reconnectFailed', error));
+  }
+
+  /** Tells it behind the last event of that connection, which may have messages in front of it that wait for the application. */
+  #tellBehind(connection: TcpConnection | undefined, tell: () => void): void {
+    // A later one takes its place: those who do not take messages for hours have no use for all that was tried meanwhile.
+    if (connection !== undefined && this.has(connection)) this.#held.set(connection, tell);
+    else tell();
   }
 
   /** Nobody connects again for that call. Returns whether anybody would have. */
@@ -201,13 +223,17 @@ export class TcpClient extends TcpHost {
   }
 
   #throwIfClosed(): void {
-    if (this.#closing !== undefined) throw new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
+    if (this.#closing !== undefined) throw closedError();
   }
 
   async #shutDown(drainMs: number): Promise<CloseReport> {
     for (const attempt of [...this.#attempts.keys(), ...this.#kept.keys()]) this.#backend.abort(attempt);
     for (const id of [...this.#kept.keys()]) if (!this.#attempts.has(id)) this.#drop(id);
-    return this.#backend.close(this, drainMs);
+    try {
+      return await this.#backend.close(this, drainMs);
+    } finally {
+      this.#isClosed = true;
+    }
   }
 
   /**
@@ -232,16 +258,21 @@ export class TcpClient extends TcpHost {
 
   /** @internal */
   override onReconnecting({ call, attempt, delayMs, error, reason }: ReconnectNews): void {
-    if (!this.#kept.has(call)) return;
+    const kept = this.#kept.get(call);
+    if (kept === undefined) return;
     const rebuilt = error === undefined ? undefined : fromErrorData(error);
     if (delayMs !== undefined) {
       const why = { ...(rebuilt !== undefined && { error: rebuilt }), ...(reason !== undefined && { reason }) };
-      this.emit('reconnecting', { attempt, delayMs, ...why });
+      this.#tellBehind(kept.connection, () => {
+        // Dropped meanwhile, it is not tried any more.
+        if (this.#kept.get(call) === kept) this.emit('reconnecting', { attempt, delayMs, ...why });
+      });
       return;
     }
     this.#drop(call);
     const message = `No connection has lasted in ${attempt - 1} attempts; the last one: ${reason ?? 'failed'}`;
-    this.emit('reconnectFailed', rebuilt ?? new ReactorError('ERR_REACTOR_CONNECT_FAILED', message));
+    const failure = rebuilt ?? new ReactorError('ERR_REACTOR_CONNECT_FAILED', message);
+    this.#tellBehind(kept.connection, () => this.emit('reconnectFailed', failure));
   }
 
   /** @internal */
@@ -261,6 +292,13 @@ export class TcpClient extends TcpHost {
       }
     }
     super.onClose(connection, reason, detail);
+  }
+
+  /** @internal */
+  override onCloseTold(connection: TcpConnection): void {
+    const tell = this.#held.get(connection);
+    this.#held.delete(connection);
+    tell?.();
   }
 
   /** @internal */
@@ -284,4 +322,8 @@ export class TcpClient extends TcpHost {
 
 function targetOf({ host = 'localhost', port = 0, path }: AddressOptions): Target {
   return { host, port, path };
+}
+
+function closedError(): ReactorError {
+  return new ReactorError('ERR_REACTOR_CLOSED', 'connect(): the client is closed');
 }

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import { type ConnectionId, connectionId } from '../shared/connection-id.js';
 import { type ConnectionCounts, framing, NO_COUNTS, slotState } from '../shared/connection-table.js';
@@ -12,6 +11,7 @@ import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
 import { publishClose } from './diagnostics.js';
 import { InboundFlow } from './inbound-flow.js';
+import { inspectAs } from './inspection.js';
 import { ListenedEmitter } from './listened-emitter.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
@@ -82,6 +82,13 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
   #hasStarted = false;
   #closeEvent: CloseEvent | undefined;
   #closeEmitted = false;
+
+  static {
+    inspectAs(TcpConnection, 'TcpConnection', (connection) => {
+      const { id, state, remoteAddress, remotePort, bufferedAmount } = connection;
+      return { id, state, remoteAddress, remotePort, bufferedAmount };
+    });
+  }
 
   /** @internal Connections come from `listen()`, `connect()` and `reactor.connection()`. */
   constructor(
@@ -232,7 +239,7 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
   async request(data: Uint8Array | string, options: RequestOptions = {}): Promise<Buffer> {
     checkRequest(options);
     const { timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS, signal } = options;
-    throwIfAborted(signal);
+    throwIfAborted('request()', signal);
     const { slot } = this;
     const { table, requests, lane } = this.#context;
     if (this.state !== 'open') throw this.#closedError('request()');
@@ -280,7 +287,7 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
    */
   async ready(options: WaitOptions = {}): Promise<boolean> {
     checkWait('ready()', options);
-    throwIfAborted(options.signal);
+    throwIfAborted('ready()', options.signal);
     if (this.state !== 'open') return false;
     return this.#awaited(() => this.#sending.ready(options.signal));
   }
@@ -660,8 +667,12 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
     try {
       this.#duplex?.receiveClose(reason, detail, ORDERLY.has(reason));
       callBoth(
-        () => this.#host?.onClose(this, reason, detail),
-        () => this.emit('close', reason, detail),
+        () =>
+          callBoth(
+            () => this.#host?.onClose(this, reason, detail),
+            () => this.emit('close', reason, detail),
+          ),
+        () => this.#host?.onCloseTold(this),
       );
     } finally {
       if (this.#receives) this.#context.commands.closeDone(this.slot, this.generation);
@@ -799,11 +810,3 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
     return table.isCurrent(this.slot, this.generation) ? counts : NO_COUNTS;
   }
 }
-
-/** For console.log and debuggers: what one wants to know, not what an EventEmitter is made of. */
-Object.defineProperty(TcpConnection.prototype, inspect.custom, {
-  value(this: TcpConnection): object {
-    const { id, state, remoteAddress, remotePort, bufferedAmount } = this;
-    return { TcpConnection: { id, state, remoteAddress, remotePort, bufferedAmount } };
-  },
-});

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util';
 import type { CloseReason } from '../shared/close-reason.js';
 import type { TlsFailedEvent, TlsPeer } from '../shared/event-record.js';
 import { fromErrorData } from '../shared/reactor-error.js';
@@ -38,15 +37,18 @@ export interface HostEvents {
   busy: [connection: TcpConnection, stallMs: number];
   /** The peer says that it is about to end, and why: see the event of the connection. */
   goodbye: [connection: TcpConnection, reason: string];
-  /** Of a client with `reconnect`: it has lost a connection, or has not got one, and tries again. */
+  /**
+   * Of a client with `reconnect`: it has lost a connection, or has not got one, and tries again. Behind the 'disconnect' of the
+   * connection that was lost; if that has to wait for messages to be taken, only the last of what was tried meanwhile is told.
+   */
   reconnecting: [reconnecting: Reconnecting];
-  /** Of a client with `reconnect`: `maxAttempts` have failed, and it tries no more. The error is that of the last attempt. */
+  /** Of a client with `reconnect`: `maxAttempts` have failed, and it tries no more. The error is that of the last attempt. In the same order. */
   reconnectFailed: [error: Error];
   /** Always a connection's last event. */
   disconnect: [connection: TcpConnection, reason: CloseReason, detail: CloseDetail];
   /**
-   * Of a server with TLS: a handshake has failed, and the peer has been turned away. `error.cause` has the reason. A thread whose
-   * event ring is full is not told.
+   * Of a server with TLS: a handshake has failed, and the peer has been turned away. `error.cause` has the reason. In all threads that
+   * have listened or subscribed; one whose event ring is full is not told.
    */
   tlsClientError: [error: Error, peer: TlsPeer];
   /** A service of its threw, or a promise of the service's was rejected. */
@@ -175,13 +177,21 @@ export abstract class TcpHost extends ListenedEmitter<HostEvents> {
     this.emit('disconnect', connection, reason, detail);
   }
 
+  /** @internal Also the listeners of the connection itself have heard of it. */
+  onCloseTold(_connection: TcpConnection): void {}
+
+  /** @internal Its 'disconnect' is still to come. */
+  protected has(connection: TcpConnection): boolean {
+    return this.#connections.has(connection);
+  }
+
   /**
    * @internal Resolves when all connections are closed and the application has heard of it. Those whose messages it has not
    * taken by `signal` lose them.
    */
   async finish(signal: AbortSignal): Promise<void> {
-    if (this.#open > 0) await this.#ended.wait(undefined);
-    if (this.#connections.size > 0) await this.#finished.wait(signal).catch(() => undefined);
+    if (this.#open > 0) await this.#ended.wait('close()', undefined);
+    if (this.#connections.size > 0) await this.#finished.wait('close()', signal).catch(() => undefined);
     this.finishAll();
   }
 
@@ -202,11 +212,3 @@ export abstract class TcpHost extends ListenedEmitter<HostEvents> {
     this.#open++;
   }
 }
-
-/** For console.log and debuggers. */
-Object.defineProperty(TcpHost.prototype, inspect.custom, {
-  value(this: TcpHost): object {
-    const { id, connectionCount } = this;
-    return { [this.constructor.name]: { id, connectionCount } };
-  },
-});

@@ -1,11 +1,12 @@
-import { inspect } from 'node:util';
 import type { ListenRequest, ServerAddress, ServerDescription } from '../shared/control-protocol.js';
 import { maxBodyBytes } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import type { TlsServerSettings } from '../shared/tls-settings.js';
+import { show } from './checks.js';
 import { type CloseReport, NOTHING_CLOSED } from './close-report.js';
 import type { ConnectionInfo } from './connection-events.js';
 import { idsOf } from './excepted.js';
+import { inspectAs } from './inspection.js';
 import { checkBroadcast, checkServerClose } from './option-checks.js';
 import { type BroadcastOptions, type CloseOptions, DEFAULT_DRAIN_MS } from './options.js';
 import type { ReactorHandle } from './reactor-handle.js';
@@ -29,6 +30,15 @@ export interface ServerBackend {
   /** Whether it keeps the process alive may have changed. */
   onChanged(): void;
   broadcast(server: TcpServer, except: readonly number[], message: Uint8Array): boolean;
+  /** The reactor is closed, or about to be. */
+  isEnding(): boolean;
+  /** Pools of this thread that have servers of the reactor: its close() waits for them. */
+  readonly pools: Set<Closable>;
+}
+
+/** @internal */
+export interface Closable {
+  close(): Promise<unknown>;
 }
 
 const NOWHERE: ServerAddress = Object.freeze({ address: '', port: 0, family: '' });
@@ -56,6 +66,15 @@ export class TcpServer extends TcpHost {
   /** Connections that came before whoever called listen() or subscribe() had a chance to listen to events. */
   #early: { readonly connection: TcpConnection; readonly info: ConnectionInfo }[] | undefined = [];
 
+  static {
+    inspectAs(TcpServer, 'TcpServer', (server) => {
+      const { id, address, isSubscribed, connectionCount } = server;
+      const state = server.#isClosed ? 'closed' : server.isOver ? 'closing' : 'open';
+      const shown = address === NOWHERE ? undefined : addressText(address);
+      return { id, address: shown, state, dispatch: server.request?.dispatch, isSubscribed, connectionCount };
+    });
+  }
+
   /** @internal */
   constructor(id: number, backend: ServerBackend) {
     super(id);
@@ -70,6 +89,11 @@ export class TcpServer extends TcpHost {
   /** @internal What it listens with, its port included; undefined in a thread that has neither listened nor subscribed. */
   get request(): ListenRequest | undefined {
     return this.#request;
+  }
+
+  /** @internal */
+  get pools(): Set<Closable> {
+    return this.#backend.pools;
   }
 
   /** Where it listens, as `net.Server` gives it. In another thread it is known after `subscribe()`. Thread: any. */
@@ -133,7 +157,7 @@ export class TcpServer extends TcpHost {
   broadcast(data: Uint8Array | string, options: BroadcastOptions = {}): boolean {
     checkBroadcast(options);
     if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
-      const message = `broadcast() takes a Uint8Array or a string, got ${inspect(data, { depth: 0 })}`;
+      const message = `broadcast() takes a Uint8Array or a string, got ${show(data)}`;
       throw new ReactorError('ERR_REACTOR_INVALID_ARGUMENT', message);
     }
     const message = typeof data === 'string' ? Buffer.from(data) : data;
@@ -234,6 +258,11 @@ export class TcpServer extends TcpHost {
     return this.#isClosed || this.#closing !== undefined;
   }
 
+  /** @internal The same, or its reactor is. */
+  get isEnding(): boolean {
+    return this.isOver || this.#backend.isEnding();
+  }
+
   /** @internal */
   get keepsAlive(): boolean {
     return !this.#isClosed && (this.isListener || this.#subscribed);
@@ -265,4 +294,9 @@ export class TcpServer extends TcpHost {
       connection.start();
     }
   }
+}
+
+function addressText({ address, port, family }: ServerAddress): string {
+  if (family === 'Unix') return address;
+  return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
 }

@@ -21,16 +21,16 @@ export class Waiters<T> {
     this.#waiters.add(waiter);
   }
 
-  /** Rejects with ERR_REACTOR_ABORTED when the signal is, or has been, aborted. */
-  wait(signal: AbortSignal | undefined): Promise<T> {
+  /** @param call for the message. Rejects with ERR_REACTOR_ABORTED when the signal is, or has been, aborted. */
+  wait(call: string, signal: AbortSignal | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) {
-        reject(abortError(signal));
+        reject(abortError(call, signal));
         return;
       }
       const abort = (): void => {
         this.#waiters?.delete(waiter);
-        if (signal !== undefined) reject(abortError(signal));
+        if (signal !== undefined) reject(abortError(call, signal));
       };
       const settle = (): void => signal?.removeEventListener('abort', abort);
       const waiter: Waiter<T> = {
@@ -70,10 +70,10 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   signal.addEventListener('abort', listener, { once: true });
 }
 
-export function abortError(signal: AbortSignal): ReactorError {
-  return new ReactorError('ERR_REACTOR_ABORTED', 'The operation was aborted', { cause: signal.reason });
+export function abortError(call: string, signal: AbortSignal): ReactorError {
+  return new ReactorError('ERR_REACTOR_ABORTED', `${call}: the operation was aborted`, { cause: signal.reason });
 }
 
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw abortError(signal);
+export function throwIfAborted(call: string, signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw abortError(call, signal);
 }

@@ -28,7 +28,8 @@ export const errorCodes = {
   ERR_REACTOR_ABORTED: 'The AbortSignal was aborted; cause has its reason',
   ERR_REACTOR_CLOSED: 'The reactor, server or client has been closed',
   ERR_REACTOR_NO_SUCH_SERVER: 'There is no server of that id, or it has been closed',
-  ERR_REACTOR_LOGIC_FAILED: 'A logic module could not be loaded or started; cause has its error',
+  ERR_REACTOR_LOGIC_FAILED:
+    'A logic module could not be loaded or started, or its thread has failed; cause has its error',
   ERR_REACTOR_LOG_FAILED: 'The log cannot be written, or a full file of it not deleted; cause has the error',
   ERR_REACTOR_IO_WORKER_CRASH: 'The io worker ended unexpectedly; cause has its error if there was one',
   ERR_REACTOR_INTERNAL: 'A defect in simple-reactor; please report it',

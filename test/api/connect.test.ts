@@ -211,6 +211,20 @@ describe('connect()', () => {
     expect(stage.reactor.stats().connected).to.equal(connected);
   });
 
+  for (const [how, connect] of [
+    ['reactor.connect()', (port: number) => stage.reactor.connect({ host: HOST, port })],
+    ['client.connect()', (port: number) => stage.client().connect({ host: HOST, port })],
+  ] as const) {
+    it(`fails with the place of the call in the error's stack, whoever awaits it (${how})`, async () => {
+      const server = await stage.listen();
+      const { port } = server.address;
+      await server.close();
+      const { message, stack } = await rejection(connect(port));
+      const [, place] = (stack ?? '').slice(String(`ReactorError: ${message}`).length).split('\n');
+      expect(place).to.contain('connect.test.');
+    });
+  }
+
   describe('with a signal', () => {
     const why = new Error('changed my mind');
 
@@ -221,6 +235,7 @@ describe('connect()', () => {
       const error = await rejection(stage.client().connect({ host: HOST, port, signal: AbortSignal.abort(why) }));
       expect(error.code).to.equal('ERR_REACTOR_ABORTED');
       expect(error.cause).to.equal(why);
+      expect(error.message).to.equal('connect(): the operation was aborted');
       await stage.settle();
       expect(server.connectionCount).to.equal(0);
       // settle() may have connected for itself.

@@ -80,6 +80,26 @@ describe('the log of a reactor', () => {
     await server.close();
   }
 
+  it('warns once of a server whose connections end because nobody has subscribed, and not of one that is closed', async () => {
+    const logger = new Lines('warn');
+    const reactor = await own.spawn({ logger });
+    const [silent, closing] = [
+      await reactor.listen({ host: HOST, port: 0, dispatch: 'balance', orphanTimeoutMs: 0 }),
+      await reactor.listen({ host: HOST, port: 0, dispatch: 'all' }),
+    ];
+    await (await own.connectRaw(silent.address.port)).read().gone;
+    await (await own.connectRaw(silent.address.port)).read().gone;
+    const held = await own.connectRaw(closing.address.port);
+    await until(() => reactor.stats().heldConnections === 1);
+    await closing.close();
+    await held.read().gone;
+    await reactor.close();
+    expect(logger.all.map(({ level, fields }) => [level, fields])).to.deep.equal([
+      ['warn', { ...logger.all[0]?.fields, server: silent.id, dispatch: 'balance', orphanTimeoutMs: 0 }],
+    ]);
+    expect(logger.all[0]?.message).to.contain('subscribe()').and.to.contain('LogicPool');
+  });
+
   it('is in the file when close() resolves, to the last line', async () => {
     const reactor = await own.spawn({ log: { file, level: 'debug' } });
     await visit(reactor);
@@ -258,6 +278,12 @@ describe('the log of a reactor', () => {
     ['an unknown size', { log: { file: 'a', rotate: { size: '10 apples' } } }, /'log.rotate.size' must be a number/],
     ['an unknown frequency', { log: { file: 'a', rotate: { frequency: 'weekly' } } }, /'log.rotate.frequency' must be/],
     ['an unknown level', { log: { level: 'loud' } }, /'log.level' must be one of 'trace'/],
+    [
+      'a logger that lacks methods',
+      { logger: console },
+      /^Reactor.spawn\(\): option 'logger' must be an object with .*, got one without fatal$/,
+    ],
+    ['a logger that is none', { logger: { level: 'info' } }, /'logger' must be .*, got { level: 'info' }$/],
     ['two logs', { log: {}, logger: new Lines('info') }, /'log' and 'logger' exclude each other/],
     ['no log and a logger', { log: false, logger: new Lines('info') }, /'log' and 'logger' exclude each other/],
   ] as const) {
@@ -278,6 +304,13 @@ describe('the log of a reactor', () => {
     expect(() => reactor.setLogLevel('loud' as LogLevel))
       .to.throw(/got 'loud'/)
       .that.includes(invalid);
+  });
+
+  it('takes a level, and pollSync() polls, when the reactor is over: neither does anything', async () => {
+    const reactor = await own.spawn({ log: { fd: 2 } });
+    await reactor.close();
+    reactor.setLogLevel('error');
+    expect(reactor.pollSync(1000)).to.equal(0);
   });
 
   describe("goes to a user's logger", () => {

@@ -10,7 +10,16 @@ import type {
   TcpConnection,
   TcpServer,
 } from '../../src/index.js';
-import { closed, Log, next, nextConnection, until, untilWithoutYielding } from '../fixtures/events.js';
+import {
+  causeCode,
+  closed,
+  Log,
+  next,
+  nextConnection,
+  rejection,
+  until,
+  untilWithoutYielding,
+} from '../fixtures/events.js';
 import { HOST, props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 
@@ -105,6 +114,62 @@ describe('reconnect', () => {
     expect(told.reconnecting.entries.map(({ delayMs }) => delayMs)).to.deep.equal([10, 20, 40]);
     expect(told.connections.entries).to.have.length(4);
     await until(() => client.connectionCount === 0);
+  });
+
+  /** Everything that a client tells, and the 'close' of its connections, in order. */
+  function storyOf(client: TcpClient): Log<string> {
+    const log = new Log<string>();
+    client.on('connection', (connection) => {
+      log.add('connection');
+      connection.on('close', (_reason, { reconnecting }) => log.add(`close ${reconnecting === true}`));
+    });
+    client.on('disconnect', () => log.add('disconnect'));
+    client.on('reconnecting', ({ attempt }) => log.add(`reconnecting ${attempt}`));
+    client.on('reconnectFailed', () => log.add('reconnectFailed'));
+    return log;
+  }
+
+  it('tells of what follows behind the end of the connection that was lost', async () => {
+    const raw = await own.listenRaw((peer) => peer.send('answer').end());
+    const client = stage.client({ reconnect: { ...quick, maxAttempts: 2 } });
+    const story = storyOf(client);
+    client.on('message', (connection) => connection.send('thanks'));
+    client.connect({ host: HOST, port: raw.port }).catch(() => undefined);
+    const lost = ['connection', 'disconnect', 'close true'];
+    expect(await story.reaches(8)).to.deep.equal([...lost, 'reconnecting 2', ...lost, 'reconnectFailed']);
+  });
+
+  it('holds the news while messages wait in front of that end', async () => {
+    const raw = await own.listenRaw();
+    const client = stage.client({ reconnect: { ...quick, maxAttempts: 3 } });
+    const story = storyOf(client);
+    const taken = new Log<string>();
+    const before = stage.reactor.stats().reconnectAttempts;
+    const failed = next(client, 'reconnectFailed');
+    const connection = await client.connect({ host: HOST, port: raw.port });
+    const peer = await raw.first();
+    const paused = next(connection, 'message');
+    connection.on('message', (data) => {
+      taken.add(data.toString());
+      if (taken.entries.length > 1) return;
+      // A socket that is not read would not tell of the reset.
+      untilWithoutYielding(() => connection.messagesReceived === 2);
+      peer.reset();
+      // Nobody listens there any more: two further attempts fail.
+      void raw.close();
+      untilWithoutYielding(() => connection.state === 'closed');
+      connection.pause();
+    });
+    peer.send('taken', 'waits');
+    await paused;
+    await until(() => stage.reactor.stats().reconnectAttempts > before);
+    await stage.settle();
+    expect(story.entries).to.deep.equal(['connection']);
+    connection.resume();
+    await failed;
+    expect(story.entries.slice(0, 3)).to.deep.equal(['connection', 'disconnect', 'close true']);
+    expect(story.entries.at(-1)).to.equal('reconnectFailed');
+    expect(taken.entries).to.deep.equal(['taken', 'waits']);
   });
 
   it('begins anew when a connection has lasted', async () => {
@@ -301,22 +366,44 @@ describe('reconnect', () => {
     expect(stage.reactor.stats().ioWorkerStarts).to.deep.equal([1]);
   });
 
-  it('tells of the last of several addresses that all fail', async () => {
-    const [first, second] = [await freePort(), await freePort()];
-    const addresses = [
-      { host: HOST, port: first },
-      { host: HOST, port: second },
-    ];
-    const error = await stage
-      .client()
-      .connect({ addresses })
-      .then(
-        () => undefined,
-        (reason: ReactorError) => reason,
-      );
-    expect(error?.code).to.equal('ERR_REACTOR_CONNECT_FAILED');
-    expect(error?.message).to.contain('None of 2 addresses').and.to.contain(String(second));
-    expect(codeOf((error?.cause as Error | undefined)?.cause)).to.equal('ECONNREFUSED');
+  it('tells of all of several addresses that fail, with the code and the cause of the last', async () => {
+    const ports = [await freePort(), await freePort()];
+    const error = await rejection(
+      stage
+        .client()
+        .connect({ addresses: [...ports.map((port) => ({ host: HOST, port })), { path: '/no/such/path' }] }),
+    );
+    expect(error.code).to.equal('ERR_REACTOR_CONNECT_FAILED');
+    expect(error.message).to.match(/^None of 3 addresses: Cannot connect to /);
+    for (const port of ports)
+      expect(error.message).to.contain(`Cannot connect to ${HOST}:${port}: connect ECONNREFUSED`);
+    expect(causeCode(error)).to.equal('ENOENT');
+  });
+
+  it('counts attempts, not addresses', async () => {
+    const raw = await own.listenRaw();
+    const addresses = [raw.port, await freePort(), await freePort(), await freePort()];
+    const client = stage.client({ reconnect: { ...quick, maxAttempts: 3 } });
+    const told = watch(client);
+    const before = stage.reactor.stats().reconnectAttempts;
+    await client.connect({ addresses: addresses.map((port) => ({ host: HOST, port })) });
+    (await raw.first()).reset();
+    await raw.close();
+    await told.failed.reaches(1);
+    // The connection that has not lasted was the first of the three.
+    expect(stage.reactor.stats().reconnectAttempts - before).to.equal(2);
+  });
+
+  it('names some of many addresses, and the last', async () => {
+    const port = await freePort();
+    const paths = Array.from({ length: 63 }, (_, number) => ({ path: `/no/such/path/${number}-${'x'.repeat(60)}` }));
+    const error = await rejection(stage.reactor.connect({ addresses: [...paths, { host: HOST, port }] }));
+    expect(error.message)
+      .to.match(/^None of 64 addresses: /)
+      .and.to.contain('; 48 more; ');
+    expect(error.message).to.contain('/14-xx').and.not.to.contain('/15-xx');
+    expect(error.message).to.contain(`Cannot connect to ${HOST}:${port}`).and.to.have.length.below(4096);
+    expect(causeCode(error)).to.equal('ECONNREFUSED');
   });
 
   it('goes on when the io worker has died', async () => {

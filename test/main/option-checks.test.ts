@@ -210,7 +210,7 @@ const checks: readonly CheckCase[] = [
       },
       logger: {
         good: [{ ...console, fatal: console.error }],
-        bad: [null, true, {}, console, () => undefined],
+        bad: [null, true, {}, () => undefined],
         allowed: 'an object with the methods trace, debug, info, warn, error, fatal',
       },
     },

@@ -27,7 +27,7 @@ describe('Waiters', () => {
     const waiters = new Waiters<number>();
     const order: string[] = [];
     const waits = ['first', 'second', 'third'].map(async (name) => {
-      order.push(`${name}: ${await waiters.wait(undefined)}`);
+      order.push(`${name}: ${await waiters.wait('wait()', undefined)}`);
     });
     expect(waiters.isEmpty).to.equal(false);
     waiters.resolveAll(7);
@@ -39,7 +39,9 @@ describe('Waiters', () => {
   it('rejects all who wait with the same error', async () => {
     const waiters = new Waiters<number>();
     const error = new Error('over');
-    const waits = [waiters.wait(undefined), waiters.wait(new AbortController().signal)].map(outcome);
+    const waits = [waiters.wait('wait()', undefined), waiters.wait('wait()', new AbortController().signal)].map(
+      outcome,
+    );
     waiters.rejectAll(error);
     expect(waiters.isEmpty).to.equal(true);
     for (const result of await Promise.all(waits)) expect(result).to.deep.equal({ error });
@@ -67,8 +69,8 @@ describe('Waiters', () => {
 
   it('lets those who come later wait for the next time', async () => {
     const waiters = new Waiters<number>();
-    const first = waiters.wait(undefined);
-    const second = first.then(() => waiters.wait(undefined));
+    const first = waiters.wait('wait()', undefined);
+    const second = first.then(() => waiters.wait('wait()', undefined));
     waiters.resolveAll(1);
     expect(await first).to.equal(1);
     await Promise.resolve();
@@ -80,8 +82,8 @@ describe('Waiters', () => {
   it('rejects the one whose signal is aborted, with its reason as cause, and leaves the others waiting', async () => {
     const waiters = new Waiters<number>();
     const controller = new AbortController();
-    const aborted = waiters.wait(controller.signal);
-    const other = waiters.wait(new AbortController().signal);
+    const aborted = waiters.wait('wait()', controller.signal);
+    const other = waiters.wait('wait()', new AbortController().signal);
     const reason = new Error('enough');
     controller.abort(reason);
     const error = await rejection(aborted);
@@ -95,7 +97,7 @@ describe('Waiters', () => {
   it('is empty once the only one who waited has been aborted', async () => {
     const waiters = new Waiters<void>();
     const controller = new AbortController();
-    const aborted = outcome(waiters.wait(controller.signal));
+    const aborted = outcome(waiters.wait('wait()', controller.signal));
     controller.abort();
     expect(waiters.isEmpty).to.equal(true);
     waiters.resolveAll();
@@ -105,7 +107,7 @@ describe('Waiters', () => {
   it('rejects at once when the signal has been aborted already', async () => {
     const waiters = new Waiters<void>();
     const signal = AbortSignal.abort('too late');
-    const waiting = waiters.wait(signal);
+    const waiting = waiters.wait('wait()', signal);
     expect(waiters.isEmpty).to.equal(true);
     expect(listenersOf(signal)).to.equal(0);
     const error = await rejection(waiting);
@@ -122,7 +124,7 @@ describe('Waiters', () => {
     for (const [name, end] of Object.entries(ends)) {
       const waiters = new Waiters<void>();
       const controller = new AbortController();
-      const waits = [waiters.wait(controller.signal), waiters.wait(controller.signal)].map(outcome);
+      const waits = [waiters.wait('wait()', controller.signal), waiters.wait('wait()', controller.signal)].map(outcome);
       expect(listenersOf(controller.signal), name).to.equal(2);
       end(waiters, controller);
       expect(listenersOf(controller.signal), name).to.equal(0);
@@ -133,7 +135,7 @@ describe('Waiters', () => {
   it('does not care about an abort after the wait has ended', async () => {
     const waiters = new Waiters<number>();
     const controller = new AbortController();
-    const waiting = waiters.wait(controller.signal);
+    const waiting = waiters.wait('wait()', controller.signal);
     waiters.resolveAll(5);
     controller.abort();
     expect(await waiting).to.equal(5);
@@ -142,7 +144,7 @@ describe('Waiters', () => {
   it('rejects each of several waits on one signal', async () => {
     const waiters = new Waiters<void>();
     const controller = new AbortController();
-    const waits = [waiters.wait(controller.signal), waiters.wait(controller.signal)];
+    const waits = [waiters.wait('wait()', controller.signal), waiters.wait('wait()', controller.signal)];
     controller.abort();
     for (const wait of waits) expect((await rejection(wait)).code).to.equal('ERR_REACTOR_ABORTED');
     expect(waiters.isEmpty).to.equal(true);
@@ -151,9 +153,10 @@ describe('Waiters', () => {
 
 describe('abortError()', () => {
   it('is a ReactorError whose cause is what the signal was aborted with', () => {
-    const error = abortError(AbortSignal.abort());
+    const error = abortError('wait()', AbortSignal.abort());
     expect(error).to.be.instanceOf(ReactorError);
     expect(error.code).to.equal('ERR_REACTOR_ABORTED');
     expect(error.cause).to.have.property('name', 'AbortError');
+    expect(error.message).to.equal('wait(): the operation was aborted');
   });
 });

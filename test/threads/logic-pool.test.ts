@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { BroadcastChannel, type Worker } from 'node:worker_threads';
 import { expect } from 'chai';
 import {
@@ -8,7 +9,7 @@ import {
   type ReactorError,
   type TcpServer,
 } from '../../src/index.js';
-import { Log, next, rejection, until } from '../fixtures/events.js';
+import { Log, next, rejection, until, Watched } from '../fixtures/events.js';
 import type { RawPeer } from '../fixtures/raw-peer.js';
 import { HOST, props, scene } from '../fixtures/scene.js';
 import type { Fault } from '../fixtures/thread-faulty-logic.js';
@@ -77,7 +78,7 @@ describe('LogicPool', () => {
 
   for (const [how, message] of [
     ['throw', /thrown by the logic/],
-    ['exit', /./],
+    ['exit', /^LogicPool: thread \d of the pool of server \d+ has exited with code 9$/],
   ] as const) {
     it(`replaces a thread that ends by ${how}, and gives its connections to the others`, async () => {
       const { server, pool } = await start();
@@ -88,7 +89,8 @@ describe('LogicPool', () => {
       const restarted = next<[LogicRestart]>(pool, 'restart');
       const before = stage.reactor.stats().threads.length;
       peer.send(how, 'goes on');
-      const [{ index, error }] = await restarted;
+      const [{ index, error, exitCode }] = await restarted;
+      expect(exitCode).to.equal(how === 'exit' ? 9 : undefined);
       expect(index).to.equal(first.index);
       expect(error.message).to.match(message);
       // The other one has it now. The message that has killed the first comes again, unless its handler has thrown.
@@ -242,7 +244,9 @@ describe('LogicPool', () => {
       const pool = await startFaulty(await prepare('stop() throws', stage.reactor));
       const failed = next<[Error]>(pool, 'error');
       await pool.close();
-      expect((await failed)[0].message).to.equal('it cannot stop');
+      const [error] = await failed;
+      expect(error.message).to.match(/^LogicPool: thread 0 of the pool of server \d+ has failed: it cannot stop$/);
+      expect((error.cause as Error).message).to.equal('it cannot stop');
       expect(pool.threads).to.equal(0);
     });
 
@@ -253,9 +257,64 @@ describe('LogicPool', () => {
       const ended = pool.close();
       await until(() => pool.threads === 1);
       Atomics.store(faulty.words, 1, 1);
-      expect((await failed)[0].message).to.equal('left behind');
+      expect((await failed)[0].message).to.match(/^LogicPool: .*left behind$/);
       Atomics.store(faulty.words, 2, 1);
       await ended;
+    });
+
+    it('says nothing of a thread that exits while the pool is being closed', async () => {
+      const faulty = await prepare('stop() exits', stage.reactor);
+      const pool = await startFaulty(faulty);
+      const failed = new Log<Error>();
+      pool.on('error', (error) => failed.add(error));
+      await pool.close();
+      expect(failed.entries).to.deep.equal([]);
+    });
+
+    it('says nothing of a replacement that cannot start since the reactor is closed', async () => {
+      const reactor = await own.spawn();
+      const faulty = await prepare('start() fails when its gate is opened', reactor);
+      const pool = await startFaulty(faulty);
+      const told = new Log<Error>();
+      pool.on('error', (error) => told.add(error));
+      const restarted = next<[LogicRestart]>(pool, 'restart');
+      (await own.connectRaw(faulty.server.address.port)).send('exit');
+      expect((await restarted)[0].exitCode).to.equal(3);
+      pool.on('restart', ({ error }) => told.add(error));
+      await stuck(faulty, 2);
+      const closing = reactor.close({ timeoutMs: 200 });
+      Atomics.store(faulty.words, 1, 1);
+      await closing;
+      await pool.close();
+      expect(told.entries).to.deep.equal([]);
+    });
+
+    it('is waited for by reactor.close(), with its asynchronous stop()', async () => {
+      const reactor = await own.spawn();
+      const faulty = await prepare('stop() takes its time', reactor, 2);
+      const pool = await startFaulty(faulty);
+      const ended = next(faulty.server, 'close');
+      const closing = new Watched(reactor.close());
+      await ended;
+      await stuck(faulty, 2);
+      for (let turns = 0; turns < 10; turns++) await turn();
+      expect(closing.state).to.equal('pending');
+      for (const gate of [1, 2]) Atomics.store(faulty.words, gate, 1);
+      await closing.promise;
+      expect(Atomics.load(faulty.words, 0), 'threads in stop()').to.equal(0);
+      expect(pool.threads).to.equal(0);
+    });
+
+    it('is not waited for by reactor.close() for longer than its timeout', async () => {
+      const reactor = await own.spawn();
+      const faulty = await prepare('stop() takes its time', reactor);
+      const pool = await startFaulty(faulty);
+      await reactor.close({ timeoutMs: 50 });
+      await stuck(faulty);
+      expect(pool.threads).to.equal(1);
+      Atomics.store(faulty.words, 1, 1);
+      await pool.close();
+      expect(Atomics.load(faulty.words, 0), 'threads in stop()').to.equal(0);
     });
 
     it('ends with the reactor, also if it hangs in a handler or has not got through start()', async () => {

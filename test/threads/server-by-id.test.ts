@@ -14,6 +14,11 @@ describe('server()', () => {
     for (const wrong of [id + 1, id + 2, id + 1000, 0, -1, 1.5, Number.NaN]) {
       const error = await rejection((async () => stage.reactor.server(wrong))());
       expect(error.code, `${wrong}`).to.equal('ERR_REACTOR_INVALID_ARGUMENT');
+      const isNumber = Number.isInteger(wrong) && wrong > 0;
+      const text = isNumber
+        ? `no server of this reactor has had the id ${wrong}`
+        : `takes the id of a server, got ${wrong}`;
+      expect(error.message).to.contain(text);
       const there = await rejection(thread.do('closeServer', wrong, 0));
       expect(there.code, `${wrong}, in a thread`).to.equal('ERR_REACTOR_INVALID_ARGUMENT');
     }

@@ -2,9 +2,9 @@ import { X509Certificate } from 'node:crypto';
 import tls from 'node:tls';
 import type { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
-import type { Reactor, TcpServer, TlsServerOptions } from '../../src/index.js';
+import type { Reactor, TcpServer, TlsPeer, TlsServerOptions } from '../../src/index.js';
 import { ca, type Identity, identity } from '../fixtures/certificates.js';
-import { next, nextConnection, rejection, texts, until } from '../fixtures/events.js';
+import { causeCode, next, nextConnection, rejection, texts, until } from '../fixtures/events.js';
 import { HOST, type Props, props, scene } from '../fixtures/scene.js';
 import { AppThread } from '../fixtures/thread-app.js';
 
@@ -171,11 +171,10 @@ describe('a server with TLS', () => {
     await reactor.close({ timeoutMs: 0 });
   });
 
-  it('tells of failed handshakes in all threads that have subscribed', async () => {
+  it('tells of failed handshakes in all threads that have listened or subscribed', async () => {
     const server = await stage.listen({ dispatch: 'balance', tls: identity('server') });
     const threads = await Promise.all([1, 2].map(() => AppThread.subscribed(own, server)));
-    let told = 0;
-    server.on('tlsClientError', () => told++);
+    const failed = next<[Error, TlsPeer]>(server, 'tlsClientError');
     const peer = (await stage.connectRaw(server.address.port)).write(Buffer.from('garbage'));
     const remotePort = peer.socket.localPort ?? 0;
     for (const thread of threads) {
@@ -183,10 +182,11 @@ describe('a server with TLS', () => {
       expect(report).to.include({ remoteAddress: HOST, remotePort });
       expect(report?.code).to.match(/^ERR_SSL_/);
     }
-    await peer.read().gone;
-    await stage.settle();
     // This thread has listened, and has not subscribed.
-    expect(told).to.equal(0);
+    const [error, where] = await failed;
+    expect(where).to.deep.equal({ remoteAddress: HOST, remotePort });
+    expect(causeCode(error)).to.match(/^ERR_SSL_/);
+    await peer.read().gone;
   });
 
   it('and its connections belong to any thread', async () => {
