@@ -4,7 +4,7 @@ import { ReactorError } from '../shared/reactor-error.js';
 import { type Checks, check, excepted, show } from './checks.js';
 import type { CommandWriter } from './command-writer.js';
 import { type Excepted, idsOf } from './excepted.js';
-import { inspectAs } from './inspection.js';
+import { showAs } from './inspection.js';
 import { TcpConnection } from './tcp-connection.js';
 import { markUncloneable } from './uncloneable.js';
 
@@ -38,7 +38,7 @@ export class Group {
   readonly #backend: GroupBackend;
 
   static {
-    inspectAs(Group, 'Group', ({ name }) => ({ name }));
+    showAs(Group, 'Group', ({ name }) => ({ name }));
   }
 
   /** @internal */

@@ -7,7 +7,7 @@ import type { Piscina } from 'piscina';
 import { monotonicMs } from '../shared/monotonic-clock.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { withDeadline } from './deadline.js';
-import { inspectAs } from './inspection.js';
+import { showAs } from './inspection.js';
 import type { LogicTask } from './logic-worker.js';
 import { checkLogicPool, checkLogicPoolClose } from './option-checks.js';
 import { DEFAULT_DRAIN_MS, type LogicPoolCloseOptions, type LogicPoolOptions } from './options.js';
@@ -70,7 +70,7 @@ export class LogicPool extends EventEmitter<LogicPoolEvents> {
   readonly #onServerClose = (): void => void this.close();
 
   static {
-    inspectAs(LogicPool, 'LogicPool', (pool) => {
+    showAs(LogicPool, 'LogicPool', (pool) => {
       const state = pool.#terminating ? 'closed' : pool.#stopping.signal.aborted ? 'closing' : 'open';
       return { server: pool.#server.id, state, threads: pool.threads };
     });

@@ -16,7 +16,7 @@ import { OVERDUE, orOverdue, withDeadline } from './deadline.js';
 import { publishStall } from './diagnostics.js';
 import { Group, type GroupBackend } from './group.js';
 import { Hosts } from './hosts.js';
-import { inspectAs } from './inspection.js';
+import { showAs } from './inspection.js';
 import type { IoLink, RequestLane } from './io-link.js';
 import { IoLinks, MESSAGE_TIMEOUT_MS } from './io-links.js';
 import { type IoWorkerSettings, IoWorkerSupervisor } from './io-worker-supervisor.js';
@@ -106,7 +106,7 @@ export class Reactor extends ListenedEmitter<ReactorEvents> {
   #fatal: ReactorError | undefined;
 
   static {
-    inspectAs(Reactor, 'Reactor', (reactor) => {
+    showAs(Reactor, 'Reactor', (reactor) => {
       const { reactor: name, ioWorkers } = reactor.#handle;
       const state = reactor.#ended ? 'closed' : reactor.#closing === undefined ? 'open' : 'closing';
       const { connectionCount: connections } = reactor.#links;

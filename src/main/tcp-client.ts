@@ -7,7 +7,7 @@ import { calledFrom } from './called-from.js';
 import type { CloseReport } from './close-report.js';
 import type { CloseDetail, ConnectionInfo } from './connection-events.js';
 import type { Tell } from './crash-causes.js';
-import { inspectAs } from './inspection.js';
+import { showAs } from './inspection.js';
 import { checkConnect, checkServerClose } from './option-checks.js';
 import {
   type AddressOptions,
@@ -76,7 +76,7 @@ export class TcpClient extends TcpHost {
   #isClosed = false;
 
   static {
-    inspectAs(TcpClient, 'TcpClient', (client) => {
+    showAs(TcpClient, 'TcpClient', (client) => {
       const { id, connectionCount } = client;
       const state = client.#isClosed ? 'closed' : client.#closing === undefined ? 'open' : 'closing';
       return { id, state, connectionCount };

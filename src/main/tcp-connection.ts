@@ -11,7 +11,7 @@ import type { CloseDetail, ConnectionEvents, ConnectionState, MessageInfo } from
 import type { ConnectionContext, ConnectionHost } from './connection-host.js';
 import { publishClose } from './diagnostics.js';
 import { InboundFlow } from './inbound-flow.js';
-import { inspectAs } from './inspection.js';
+import { showAs } from './inspection.js';
 import { ListenedEmitter } from './listened-emitter.js';
 import { MessageAssembly } from './message-assembly.js';
 import { checkDuplex, checkRequest, checkWait } from './option-checks.js';
@@ -84,7 +84,7 @@ export class TcpConnection extends ListenedEmitter<ConnectionEvents> implements 
   #closeEmitted = false;
 
   static {
-    inspectAs(TcpConnection, 'TcpConnection', (connection) => {
+    showAs(TcpConnection, 'TcpConnection', (connection) => {
       const { id, state, remoteAddress, remotePort, bufferedAmount } = connection;
       return { id, state, remoteAddress, remotePort, bufferedAmount };
     });

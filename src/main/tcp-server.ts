@@ -6,7 +6,7 @@ import { show } from './checks.js';
 import { type CloseReport, NOTHING_CLOSED } from './close-report.js';
 import type { ConnectionInfo } from './connection-events.js';
 import { idsOf } from './excepted.js';
-import { inspectAs } from './inspection.js';
+import { showAs } from './inspection.js';
 import { checkBroadcast, checkServerClose } from './option-checks.js';
 import { type BroadcastOptions, type CloseOptions, DEFAULT_DRAIN_MS } from './options.js';
 import type { ReactorHandle } from './reactor-handle.js';
@@ -67,7 +67,7 @@ export class TcpServer extends TcpHost {
   #early: { readonly connection: TcpConnection; readonly info: ConnectionInfo }[] | undefined = [];
 
   static {
-    inspectAs(TcpServer, 'TcpServer', (server) => {
+    showAs(TcpServer, 'TcpServer', (server) => {
       const { id, address, isSubscribed, connectionCount } = server;
       const state = server.#isClosed ? 'closed' : server.isOver ? 'closing' : 'open';
       const shown = address === NOWHERE ? undefined : addressText(address);

@@ -31,6 +31,17 @@ describe('console.log', () => {
     expect(inspect(await attach(handle), shown)).to.equal(reactor);
   });
 
+  it('shows the same as JSON, for logs', async () => {
+    const { server, client, far } = await stage.pair();
+    const { id, remotePort } = far;
+    const connection = { id, state: 'open', remoteAddress: '127.0.0.1', remotePort, bufferedAmount: 0 };
+    expect(JSON.parse(JSON.stringify({ far, client }))).to.deep.equal({
+      far: connection,
+      client: { id: client.id, state: 'open', connectionCount: 1 },
+    });
+    expect(JSON.parse(JSON.stringify(server))).to.include({ id: server.id, state: 'open', dispatch: 'owner' });
+  });
+
   it('shows the state of what is closed, and of a pool', async () => {
     const reactor = await own.spawn();
     const server = await reactor.listen({ host: HOST, port: 0, dispatch: 'balance' });
