@@ -91,7 +91,7 @@ describe('the log of a reactor', () => {
     await (await own.connectRaw(silent.address.port)).read().gone;
     const held = await own.connectRaw(closing.address.port);
     await until(() => reactor.stats().heldConnections === 1);
-    await closing.close();
+    await closing.close({ drainMs: 0 });
     await held.read().gone;
     await reactor.close();
     expect(logger.all.map(({ level, fields }) => [level, fields])).to.deep.equal([

@@ -852,7 +852,7 @@ describe('FrameConnection', () => {
       for (const header of ['fcff0000 00 00', '00000001 00 00', '00000001 ff 00', '02010000 01 00', '02010000 03 00']) {
         const bytes = hex(`${header} 01`);
         for (const splits of [[7], [3, 7], [1, 2, 3, 4, 5, 6]]) {
-          const decoders = new Decoders(500);
+          const decoders = new Decoders(250);
           for (const read of cutAt(bytes.subarray(0, splits.at(-1)), splits)) decoders.read(read);
           expect(decoders.held, `${header} in ${splits.length} reads`).to.be.lessThan(KIB);
           expect(decoders.areIncomplete).to.equal(true);

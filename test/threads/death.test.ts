@@ -208,7 +208,7 @@ describe('the death of a thread', () => {
     };
     await comeAndGo(4);
     const before = await footprint();
-    await comeAndGo(20);
+    await comeAndGo(12);
     const after = await footprint();
     expect(after.addressSpace - before.addressSpace, 'bytes of address space').to.be.below(6 * ringBytes);
   });
