@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { type Credit, framing, NOT_OPEN, slotState, TOO_MUCH } from '../shared/connection-table.js';
+import { type Credit, framing, slotState, TOO_MUCH } from '../shared/connection-table.js';
 import { REQUEST_ID_BYTES } from '../shared/frame-format.js';
 import { ReactorError } from '../shared/reactor-error.js';
 import { DATA_HEADER, headerWithId, type MessageHeader, NO_HEADER } from './command-writer.js';
@@ -94,12 +94,15 @@ export class SendPath {
     }
     // Whether it is open shows when it is charged.
     const charged = commands.send(slot, this.#generation, this.#credit, data, length, header);
-    if (charged === NOT_OPEN) return sendOutcome.NOT_OPEN;
-    if (charged === TOO_MUCH) {
-      this.#overflow();
-      return sendOutcome.OVERFLOW;
-    }
+    if (charged < 0) return this.#refused(charged);
     return charged + bytes <= this.#highWater ? sendOutcome.SENT : this.#sentAboveHighWater();
+  }
+
+  /** @param charged in place of what was buffered before */
+  #refused(charged: number): SendOutcome {
+    if (charged !== TOO_MUCH) return sendOutcome.NOT_OPEN;
+    this.#overflow();
+    return sendOutcome.OVERFLOW;
   }
 
   #sentAboveHighWater(): SendOutcome {

@@ -31,8 +31,8 @@ export class Ledger {
     // The io worker closes by changing the state first and then counting what is buffered. We charge first and then look at the
     // state: one of us notices.
     const isOpen = credit.memory.load(credit.stateWord) === credit.openState;
-    // Less than 0: others have gone too far at this very moment.
-    if (isOpen && before >= 0 && before + bytes <= MAX_BUFFERED) return before;
+    // Less than 0, which is much without a sign: others have gone too far at this very moment.
+    if (isOpen && (before >>> 0) + bytes <= MAX_BUFFERED) return before;
     this.giveBack(slot, credit, bytes);
     return isOpen ? TOO_MUCH : NOT_OPEN;
   }
