@@ -270,7 +270,8 @@ describe('the io worker crashes', () => {
     const raw = await own.listenRaw();
     const thread = await AppThread.attached(own, reactor.handle);
     await thread.do('connect', raw.port, { codec: 'raw' });
-    const connected = reactor.stats().connected;
+    // It is counted a moment after the thread has been told.
+    await until(() => reactor.stats().connected === 1);
     const attempt = thread.do('connectBlocked', raw.port);
     await thread.log('blocking').reaches(1);
     // The thread's event ring is full when it calls connect(), and it takes nothing out of it.
@@ -278,7 +279,7 @@ describe('the io worker crashes', () => {
     await until(() => reactor.stats().readPauses > 0);
     thread.open();
     await thread.log('blocking').reaches(2);
-    await until(() => reactor.stats().connected > connected);
+    await until(() => reactor.stats().connected === 2);
     // There and back, behind the answer.
     await reactor.listen({ host: HOST, port: 0 });
     await ioWorker.terminate();
