@@ -181,9 +181,7 @@ export class Acceptor {
       this.#loop.board.count(boardCounter.REFUSED);
       this.#loop.log.write('info', { server: this.#origin.id, ...socket.addresses }, 'Refused: maxConnections');
       socket.destroy();
-      return;
     }
-    this.#loop.board.count(boardCounter.ACCEPTED);
   }
 }
 

@@ -3,7 +3,6 @@ import tls from 'node:tls';
 import type { ConnectRequest, SocketWays } from '../shared/control-protocol.js';
 import { ReactorError, toErrorData } from '../shared/reactor-error.js';
 import type { Target } from '../shared/reconnect-settings.js';
-import { boardCounter } from '../shared/status-board.js';
 import type { TlsClientSettings } from '../shared/tls-settings.js';
 import type { Codec } from './codec.js';
 import { bytesPerRead } from './connection-limits.js';
@@ -91,7 +90,6 @@ export class Connector {
       const message = `All ${this.#loop.table.slots} connections of the reactor are in use (maxConnections)`;
       throw new ReactorError('ERR_REACTOR_TOO_MANY_CONNECTIONS', message);
     }
-    this.#loop.board.count(boardCounter.CONNECTED);
     return connection;
   }
 

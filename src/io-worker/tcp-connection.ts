@@ -167,6 +167,8 @@ export class TcpConnection
     const connection = new TcpConnection(loop, socket, origin, at, opening);
     loop.slots.put(at.slot, connection);
     opening.keeper?.onMade();
+    // Before anybody is told: who asks then finds it counted.
+    loop.board.count(origin.isServer ? boardCounter.ACCEPTED : boardCounter.CONNECTED);
     connection.#start();
     return connection;
   }
