@@ -14,7 +14,7 @@ export function decodingFailed(thrown: unknown): { readonly reason: CloseReason;
   const error = reactorErrorOf(cause);
   const reason = reasonsOfPeers.get(error?.code);
   if (error !== undefined && reason !== undefined) return { reason, error };
-  return { reason: 'protocol-error', error: codecFailed(cause) };
+  return { reason: 'protocol-error', error: failure(cause) };
 }
 
 /** By its code: a codec may have its ReactorError from another copy of this package. Undefined: it is none. */
@@ -28,7 +28,10 @@ export function reactorErrorOf(error: unknown): ReactorError | undefined {
 
 /** What a connection is told whose codec has thrown. */
 export function codecFailed(thrown: unknown): ReactorError {
-  const cause = tellable(thrown);
+  return failure(tellable(thrown));
+}
+
+function failure(cause: unknown): ReactorError {
   return new ReactorError('ERR_REACTOR_CODEC_FAILED', `The codec failed: ${messageOf(cause)}`, { cause });
 }
 

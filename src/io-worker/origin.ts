@@ -181,7 +181,10 @@ export class Origin {
     for (const lane of this.#interested) lane.notices.send(eventKind.TLS_UPDATED, this.id, 0, payload);
   }
 
-  /** Tells the threads that know it, whoever gets its connections, that a handshake has failed. One whose ring is full is not told: peers make these. */
+  /**
+   * Tells the threads that know it, whoever gets its connections, that a handshake has failed. One whose ring is full is not told: peers
+   * make these.
+   */
   announceTlsFailure(peer: TlsPeer, error: Error): void {
     const payload = encodeTlsFailed({ peer, error });
     for (const lane of this.informed) {

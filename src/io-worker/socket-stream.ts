@@ -66,8 +66,6 @@ export class SocketStream {
   /** Set before the first event can come: sockets start paused. */
   listener: SocketListener | undefined;
   readonly #unix: UnixPaths | undefined;
-  /** What its listener gets at once. */
-  readonly #readBytes: number;
   #addresses: ConnectionAddresses | undefined;
   #writing = false;
   /** Without TLS, if it is wanted. */
@@ -75,6 +73,7 @@ export class SocketStream {
   /** Whether its handle lets it: known from the first write on. */
   #canWriteDirectly: boolean | undefined;
 
+  /** @param readBytes what its listener gets at once */
   private constructor(
     create: (onread: net.OnReadOpts | undefined) => net.Socket,
     { reuseReadBuffer, directWrites }: SocketWays,
@@ -82,7 +81,6 @@ export class SocketStream {
     readBytes: number,
   ) {
     this.#unix = unix;
-    this.#readBytes = readBytes;
     this.#mayWriteDirectly = directWrites;
     this.socket = create(
       reuseReadBuffer
@@ -96,7 +94,7 @@ export class SocketStream {
         : undefined,
     );
     const { socket } = this;
-    if (!reuseReadBuffer) socket.on('data', (bytes: Buffer) => this.#onData(bytes));
+    if (!reuseReadBuffer) socket.on('data', (bytes: Buffer) => this.#onData(bytes, readBytes));
     (socket as StreamedSocket)[STREAM] = this;
     socket.on('end', onEnd);
     socket.on('error', onError);
@@ -205,8 +203,8 @@ export class SocketStream {
     this.socket.destroy();
   }
 
-  #onData(bytes: Buffer): void {
-    const length = Math.min(bytes.length, this.#readBytes);
+  #onData(bytes: Buffer, most: number): void {
+    const length = Math.min(bytes.length, most);
     this.listener?.onData(bytes, length);
     // If it has been paused by now, the rest waits for it; otherwise it comes from here.
     if (length < bytes.length && !this.socket.destroyed) this.socket.unshift(bytes.subarray(length));

@@ -101,7 +101,7 @@ export class TcpConnection
 
   #finishing = false;
   /** It closes as soon as the kernel has what it takes at once. */
-  #isCut = false;
+  #isWritingLast = false;
   #closed = false;
   /** Why it will close, as far as that is decided. */
   #reason: CloseReason | undefined;
@@ -119,8 +119,6 @@ export class TcpConnection
   /** Of the application's, with the kernel. */
   #sentBytes = 0;
   #saidGoodbye = false;
-  /** The time is up that a close() had. */
-  #isOverdue = false;
   /** Once it is closed. */
   #unsentBytes = 0;
   readonly #openedAt = monotonicMs();
@@ -344,8 +342,7 @@ export class TcpConnection
 
   /** The time is up that it had to end by itself. */
   cut(reason: CloseReason): void {
-    this.#isOverdue = true;
-    this.#close(reason, undefined);
+    this.#close(reason, undefined, true);
   }
 
   setPausedBy(lane: EventLane, paused: boolean): void {
@@ -744,7 +741,7 @@ export class TcpConnection
 
   #closeBehindOutput(reason: CloseReason, error: Error | undefined): void {
     if (this.#closed) return;
-    this.#isCut = true;
+    this.#isWritingLast = true;
     while (this.#output.flush());
     this.#close(reason, error);
   }
@@ -755,7 +752,7 @@ export class TcpConnection
 
   onOverRate(): void {
     // Then it stays unsent: that is not why it closes.
-    if (this.#isCut) return;
+    if (this.#isWritingLast) return;
     const { maxSendBytesPerSecond } = this.origin.settings.limits;
     const what = `more than ${maxSendBytesPerSecond} bytes were to be sent in a second`;
     // Not even a goodbye: that would be more.
@@ -794,8 +791,9 @@ export class TcpConnection
     return this.input.isDropped ? written : written + this.#loop.table.counts(this.slot).bytesReceived;
   }
 
-  #close(reason: CloseReason, error: Error | undefined): void {
-    if (this.#closed || this.input.halt(() => this.#close(reason, error))) return;
+  /** @param isCut see CloseEvent */
+  #close(reason: CloseReason, error: Error | undefined, isCut = false): void {
+    if (this.#closed || this.input.halt(() => this.#close(reason, error, isCut))) return;
     this.#closed = true;
     this.#loop.groups.drop(this);
     this.#pauses.close();
@@ -820,7 +818,7 @@ export class TcpConnection
     // A peer may answer the end of this side with a reset, or its own end be known before: that it was wanted is what counts.
     const intent = this.#ownEnd ?? (this.#finishing && this.#reason !== undefined ? this.#reason : reason);
     const reconnecting = this.#keeper?.comesBack(intent) === true;
-    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, isCut: this.#isOverdue, counts }, error);
+    this.#closePayload = encodeClose({ reason, unsentBytes, reconnecting, isCut, counts }, error);
     const openMs = monotonicMs() - this.#openedAt;
     logClosed(this.#loop.log, this, { reason, unsentBytes, openMs, counts, error });
     // Who waits for drain has become a waiter first and then looks at the state: one of us notices.

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { NO_COUNTS } from '../../src/shared/connection-table.js';
 import { encodeClose } from '../../src/shared/event-record.js';
 import { MIN_LANE_RING_BYTES } from '../../src/shared/lane.js';
 import {
@@ -113,14 +114,6 @@ describe('Errors that are not ReactorErrors', () => {
 
   it('may say as much as it likes, and still fits a record of the smallest ring', () => {
     const most = maxPayloadBytes(MIN_LANE_RING_BYTES);
-    const counts = {
-      lastReceivedAt: 0,
-      bytesReceived: 0,
-      bytesSent: 0,
-      messagesReceived: 0,
-      droppedMessages: 0,
-      roundTripMs: 0,
-    };
     for (const character of ['\u0001', '\ud800', '\uffff', 'x']) {
       const text = character.repeat(1_000_000);
       const error: Error & { cause?: unknown } = Object.assign(new Error(text), {
@@ -134,7 +127,7 @@ describe('Errors that are not ReactorErrors', () => {
       error.name = text;
       error.cause = error;
       const failed = new ReactorError('ERR_REACTOR_CODEC_FAILED', text, { cause: error });
-      const close = encodeClose({ reason: 'protocol-error', unsentBytes: 0, counts }, failed);
+      const close = encodeClose({ reason: 'protocol-error', unsentBytes: 0, counts: NO_COUNTS }, failed);
       expect(close.length).to.be.below(most);
       const report = encodeServiceReport(1, {
         type: 'error',
