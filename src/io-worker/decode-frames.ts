@@ -83,7 +83,7 @@ class FramesDecoder {
     }
     const view = asBuffer(bytes);
     while (at < end && !this.#failed) {
-      const length = this.#lengthOf(view.subarray(at, end));
+      const length = this.#lengthOf(view.subarray(at, Math.min(end, at + this.#most)));
       if (length === undefined || length > end - at) {
         this.#partial.append(bytes, at, end, length ?? this.#most);
         return end;
@@ -101,7 +101,7 @@ class FramesDecoder {
   /** Sets `#length`, too, and fails if the frame is too long. */
   #lengthOf(bytes: Buffer): number | undefined {
     const { maxBytes } = this.#options;
-    const length = this.#options.frameLength(bytes.length > this.#most ? bytes.subarray(0, this.#most) : bytes);
+    const length = this.#options.frameLength(bytes);
     if (length !== undefined && !(Number.isInteger(length) && length > 0)) {
       throw new RangeError(`frameLength() returned ${length}`);
     }
