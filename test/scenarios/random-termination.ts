@@ -138,6 +138,8 @@ async function fillTable(reactor: Reactor): Promise<void> {
   // A hello comes, or the connection is refused.
   await Promise.all(sockets.map((socket) => Promise.race([next(socket, 'data'), next(socket, 'close')])));
   expect(reactor.stats().refused, 'connections that found no slot').to.equal(0);
+  // A peer may have its hello before this thread has taken the news of the connection.
+  while (server.connectionCount < SLOTS) await once(server, 'connection');
   const buffered = [...server.connections()].map((connection) => connection.bufferedAmount);
   expect(buffered).to.deep.equal(sockets.map(() => 0));
   for (const socket of sockets) socket.destroy();
