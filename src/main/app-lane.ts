@@ -24,6 +24,12 @@ const QUICK_MS = 0.1;
 /** So often, about, the io worker hears of commands while events are handed out, if it has written all that was there before. */
 const BATCH_MS = 0.2;
 
+/**
+ * Unless the handlers have enough to do for so long: it looks by itself sooner (DOZE_MS), and what peers send in answer is there before the
+ * handlers run out of work. To wake a thread costs this one as much as a few messages.
+ */
+const BACKLOG_MS = 4;
+
 const EMPTY: Buffer = Buffer.alloc(0);
 
 /** What the lane needs to know of its link. */
@@ -75,6 +81,11 @@ export class AppLane {
   #batchMemory: ArrayBufferLike = EMPTY.buffer;
   #position = 0;
   #batchConnection: TcpConnection | undefined;
+
+  /** When the present turn began, the end of what was there then, and how many bytes that was. */
+  #begunAt = 0;
+  #begunUntil = 0;
+  #leftAtBegin = 0;
 
   constructor(events: RingConsumer, commands: CommandWriter, ringIoWorker: () => void, listener: LaneListener) {
     this.#events = events;
@@ -150,16 +161,20 @@ export class AppLane {
     this.#listener.onProgress(this.#events.consumedPosition);
     const { commands } = this;
     commands.beginBatch();
+    let isUrgent = true;
     try {
-      return this.#handOut(deadline);
+      const count = this.#handOut(deadline);
+      isUrgent = !this.#hasBacklog(monotonicMs());
+      return count;
     } finally {
-      commands.endBatch();
+      commands.endBatch(isUrgent);
       this.#listener.onProgress(this.#events.consumedPosition);
     }
   }
 
   #handOut(deadline: number): number {
     let now = monotonicMs();
+    this.#noteBegin(now);
     let rungAt = now;
     let interval = 1;
     let untilClock = interval;
@@ -174,7 +189,7 @@ export class AppLane {
       now = monotonicMs();
       if (now > deadline) break;
       if (now - rungAt > BATCH_MS) {
-        this.commands.ringForBatch();
+        if (!this.#hasBacklog(now)) this.commands.ringForBatch();
         rungAt = now;
       }
       // A slow handler is looked at one by one: 32 of them would hold up everything else in this thread.
@@ -182,6 +197,25 @@ export class AppLane {
       untilClock = interval;
     }
     return count;
+  }
+
+  #noteBegin(now: number): void {
+    this.#begunAt = now;
+    this.#begunUntil = this.#events.publishedPosition();
+    this.#leftAtBegin = this.#leftUntil(this.#begunUntil);
+  }
+
+  /** At the pace of this turn, what is in the ring keeps the handlers busy for a while. */
+  #hasBacklog(now: number): boolean {
+    const left = this.#leftUntil(this.#events.publishedPosition());
+    const done = this.#leftAtBegin - this.#leftUntil(this.#begunUntil);
+    return left * (now - this.#begunAt) > done * BACKLOG_MS;
+  }
+
+  /** Bytes in front of a position of the ring that have not been handed out. */
+  #leftUntil(position: number): number {
+    const inHand = this.#batchConnection === undefined ? 0 : this.#batch.length - this.#position;
+    return this.#events.distanceTo(position) + inHand;
   }
 
   /** Hands out the next message of the record in hand. */

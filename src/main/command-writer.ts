@@ -123,10 +123,11 @@ export class CommandWriter {
     this.#doorbell.endBatch();
   }
 
-  endBatch(): void {
+  /** @param isUrgent the io worker is to hear of it now, and not when it looks by itself */
+  endBatch(isUrgent: boolean): void {
     this.#isInBatch = false;
     this.#ring.setBatch(false);
-    this.#doorbell.endBatch();
+    if (isUrgent) this.#doorbell.endBatch();
   }
 
   #ringDoorbell(): void {
