@@ -132,13 +132,12 @@ export class SharedMemory {
 const LOOP_LIMIT = 72;
 const WHOLE_LOOP_LIMIT = 12;
 
-/** V8 copies shared memory byte by byte unless source and target lie alike modulo this. */
-const COPY_ALIGNMENT = 8;
-
-/** From here on two aligned copies through this (unshared) scratch beat one that is not aligned. */
-const SCRATCH_LIMIT = 512;
-const SCRATCH_BYTES = 64 * 1024;
-let scratch: Uint8Array | undefined;
+/** V8 copies shared memory word by word, and byte by byte unless source and target lie alike modulo this. */
+const WORD_BYTES = 8;
+/** Filling a Buffer with as many bytes as it takes is a plain copy, and a longer call: from here on, and from here on byte by byte. */
+const FILL_LIMIT = 4096;
+const UNALIGNED_FILL_LIMIT = 256;
+const { fill } = Buffer.prototype;
 
 /** Copies `source[start, end)` to `target` at `offset`, whichever of the two is shared. */
 export function copyBytes(target: Uint8Array, offset: number, source: Uint8Array, start: number, end: number): void {
@@ -150,18 +149,9 @@ export function copyBytes(target: Uint8Array, offset: number, source: Uint8Array
   }
   // Most are all there is: not even a subarray.
   const piece = isWhole ? source : source.subarray(start, end);
-  if (length < SCRATCH_LIMIT || (piece.byteOffset - target.byteOffset - offset) % COPY_ALIGNMENT === 0) {
-    target.set(piece, offset);
-    return;
-  }
-  scratch ??= new Uint8Array(SCRATCH_BYTES + COPY_ALIGNMENT);
-  const shared = source.buffer instanceof SharedArrayBuffer ? source.byteOffset + start : target.byteOffset + offset;
-  const pad = shared % COPY_ALIGNMENT;
-  for (let done = 0; done < length; done += SCRATCH_BYTES) {
-    const piece = Math.min(SCRATCH_BYTES, length - done);
-    scratch.set(source.subarray(start + done, start + done + piece), pad);
-    target.set(scratch.subarray(pad, pad + piece), offset + done);
-  }
+  const isAligned = (piece.byteOffset - target.byteOffset - offset) % WORD_BYTES === 0;
+  if (length < (isAligned ? FILL_LIMIT : UNALIGNED_FILL_LIMIT)) target.set(piece, offset);
+  else fill.call(target, piece, offset, offset + length);
 }
 
 /** Eight at a time: for bytes, what V8 does once a turn of a loop costs more than the copy. */

@@ -59,10 +59,10 @@ function thrown(call: () => unknown): ReactorError {
   throw new Error('It should have thrown');
 }
 
-// One byte around each: the header, what is copied in a loop, what is copied through a scratch buffer, the pieces of the
+// One byte around each: the header, what is copied in a loop, what is copied byte by byte, the pieces of the
 // pool, a read, a record, a slab, and what needs several of them.
 const SIZES = [
-  ...[0, 1, 2, 5, 6, 7, 8, 9, 41, 42, 43, 47, 48, 49, 505, 506, 507, 511, 512, 513],
+  ...[0, 1, 2, 5, 6, 7, 8, 9, 41, 42, 43, 47, 48, 49, 249, 250, 251, 255, 256, 257],
   ...[4 * KIB, 16 * KIB, 64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB].flatMap((size) =>
     [-31, -30, -29, -24, -23, -17, -16, -7, -6, -5, -1, 0, 1, 6].map((more) => size + more),
   ),

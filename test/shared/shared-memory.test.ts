@@ -4,7 +4,9 @@ import { readU32, SharedMemory } from '../../src/shared/shared-memory.js';
 
 const KIB = 1024;
 /** Lengths on both sides of every threshold at which copying changes its way, and of its multiples. */
-const lengths = [12, 72, 512, 64 * KIB, 128 * KIB].flatMap((threshold) => [-1, 0, 1, 7].map((by) => threshold + by));
+const lengths = [12, 72, 256, 4 * KIB, 64 * KIB, 128 * KIB].flatMap((threshold) =>
+  [-1, 0, 1, 7].map((by) => threshold + by),
+);
 lengths.push(0, 1, 2, 8, 9, 15, 16, 17, 48, 200, 1000, 100_000);
 
 const skews = [0, 1, 2, 3, 4, 5, 6, 7];
