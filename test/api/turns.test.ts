@@ -6,6 +6,8 @@ import { RawPeer } from '../fixtures/raw-peer.js';
 const MESSAGES = 40;
 /** Longer than a turn of the lane may last. */
 const HANDLER_MS = 5;
+/** What has been sent has left by then. */
+const WRITTEN_MS = 5000;
 
 describe('slow handlers', () => {
   it('let other work of the thread have its turn between messages of one batch', async () => {
@@ -35,6 +37,34 @@ describe('slow handlers', () => {
     });
     await all;
     expect(most, 'messages handled while an immediate waited').to.be.below(2);
+    peer.end();
+  });
+
+  it('have their answers written while other work of the thread holds it up, however many messages wait', async () => {
+    await using reactor = await Reactor.spawn();
+    const server = await reactor.listen({ host: '127.0.0.1', port: 0 });
+    const [connection, peer] = await Promise.all([nextConnection(server), RawPeer.connect(server.address.port)]);
+    peer.send(...Array.from({ length: MESSAGES }, String));
+    untilWithoutYielding(() => connection.messagesReceived === MESSAGES);
+
+    let handled = 0;
+    const unwritten = new Promise<number>((resolve) => {
+      connection.on('message', (message) => {
+        connection.send(message);
+        // Several turns have ended by then, and the io worker dozes.
+        const until = performance.now() + HANDLER_MS / 10;
+        untilWithoutYielding(() => performance.now() > until);
+        handled++;
+        if (handled !== MESSAGES / 4) return;
+        setImmediate(() => {
+          const latest = performance.now() + WRITTEN_MS;
+          untilWithoutYielding(() => connection.bufferedAmount === 0 || performance.now() > latest);
+          resolve(connection.bufferedAmount);
+        });
+      });
+    });
+    expect(await unwritten).to.equal(0);
+    expect(handled).to.be.below(MESSAGES);
     peer.end();
   });
 });
