@@ -242,8 +242,13 @@ describe('the end of a server or a reactor, in all threads', () => {
     const thread = await AppThread.subscribed(own, server, { on: { pause: 'pause' } });
     const peer = (await own.connectRaw(server.address.port)).read().send('pause', '1', '2', '3');
     await thread.texts(1);
+    const [{ id } = { id: 0 }] = await thread.log('connection').reaches(1);
     peer.reset();
-    await until(() => reactor.stats().openConnections === 0);
+    // A connection that is not read notices it when something is sent.
+    await until(() => {
+      reactor.connection(id).send('are you there?');
+      return reactor.stats().openConnections === 0;
+    });
     await server.close();
     await thread.log('closed').reaches(1);
     expect(thread.log('close').entries).to.deep.equal([]);
