@@ -131,7 +131,8 @@ describe('reconnect', () => {
 
   it('tells of what follows behind the end of the connection that was lost', async () => {
     const raw = await own.listenRaw((peer) => peer.send('answer').end());
-    const client = stage.client({ reconnect: { ...quick, maxAttempts: 2 } });
+    // On a busy machine a connection lasts as long as a short delay, and what follows is a new story.
+    const client = stage.client({ reconnect: { ...quick, maxDelayMs: 5000, maxAttempts: 2 } });
     const story = storyOf(client);
     client.on('message', (connection) => connection.send('thanks'));
     client.connect({ host: HOST, port: raw.port }).catch(() => undefined);
@@ -330,7 +331,7 @@ describe('reconnect', () => {
   it('counts a connection that ends as it is opened: it tries again, and gives up', async () => {
     const raw = await own.listenRaw();
     const services = [new URL('../fixtures/service-refusing.js', import.meta.url)];
-    const client = stage.client({ reconnect: { ...quick, maxAttempts: 3 }, services });
+    const client = stage.client({ reconnect: { ...quick, maxDelayMs: 5000, maxAttempts: 3 }, services });
     const told = watch(client);
     client.connect({ host: HOST, port: raw.port }).catch(() => undefined);
     await told.failed.reaches(1);
@@ -383,7 +384,7 @@ describe('reconnect', () => {
   it('counts attempts, not addresses', async () => {
     const raw = await own.listenRaw();
     const addresses = [raw.port, await freePort(), await freePort(), await freePort()];
-    const client = stage.client({ reconnect: { ...quick, maxAttempts: 3 } });
+    const client = stage.client({ reconnect: { ...quick, maxDelayMs: 5000, maxAttempts: 3 } });
     const told = watch(client);
     const before = stage.reactor.stats().reconnectAttempts;
     await client.connect({ addresses: addresses.map((port) => ({ host: HOST, port })) });
