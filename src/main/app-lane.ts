@@ -82,10 +82,9 @@ export class AppLane {
   #position = 0;
   #batchConnection: TcpConnection | undefined;
 
-  /** When the present turn began, the end of what was there then, and how many bytes that was. */
+  /** When the present turn began, and at which position of the ring. */
   #begunAt = 0;
-  #begunUntil = 0;
-  #leftAtBegin = 0;
+  #begunFrom = 0;
 
   constructor(events: RingConsumer, commands: CommandWriter, ringIoWorker: () => void, listener: LaneListener) {
     this.#events = events;
@@ -164,7 +163,7 @@ export class AppLane {
     let isUrgent = true;
     try {
       const count = this.#handOut(deadline);
-      isUrgent = !this.#hasBacklog(monotonicMs());
+      isUrgent = !this.#hasBacklog();
       return count;
     } finally {
       commands.endBatch(isUrgent);
@@ -189,7 +188,7 @@ export class AppLane {
       now = monotonicMs();
       if (now > deadline) break;
       if (now - rungAt > BATCH_MS) {
-        if (!this.#hasBacklog(now)) this.commands.ringForBatch();
+        if (!this.#hasBacklog()) this.commands.ringForBatch();
         rungAt = now;
       }
       // A slow handler is looked at one by one: 32 of them would hold up everything else in this thread.
@@ -200,19 +199,20 @@ export class AppLane {
   }
 
   #noteBegin(now: number): void {
+    const published = this.#events.publishedPosition();
     this.#begunAt = now;
-    this.#begunUntil = this.#events.publishedPosition();
-    this.#leftAtBegin = this.#leftUntil(this.#begunUntil);
+    this.#begunFrom = (published - this.#leftUntil(published)) | 0;
   }
 
   /** At the pace of this turn, what is in the ring keeps the handlers busy for a while. */
-  #hasBacklog(now: number): boolean {
+  #hasBacklog(): boolean {
     const left = this.#leftUntil(this.#events.publishedPosition());
-    const done = this.#leftAtBegin - this.#leftUntil(this.#begunUntil);
-    return left * (now - this.#begunAt) > done * BACKLOG_MS;
+    if (left === 0) return false;
+    const done = -this.#leftUntil(this.#begunFrom);
+    return left * (monotonicMs() - this.#begunAt) > done * BACKLOG_MS;
   }
 
-  /** Bytes in front of a position of the ring that have not been handed out. */
+  /** Bytes in front of a position of the ring that have not been handed out; less than 0 if some behind it have. */
   #leftUntil(position: number): number {
     const inHand = this.#batchConnection === undefined ? 0 : this.#batch.length - this.#position;
     return this.#events.distanceTo(position) + inHand;

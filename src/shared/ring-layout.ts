@@ -29,7 +29,7 @@
  *  +---------------+-------+-------+-------+-------+---------------+---------------+-------+-----------------+
  * ```
  * Records start at multiples of 8 and never wrap: a record of kind PADDING fills what is left of the data instead.
- * `pad` (0 to 7) lets the payload lie like its source modulo 8, which makes the copy five times cheaper.
+ * `pad` (0 to 7) lets the payload lie like its source modulo 8, which makes the copy a third cheaper, up to some KiB.
  *
  * A record whose flags say GROWING may be extended in place for as long as it is the last one. The producer copies the
  * new bytes behind the old, writes the new length into the header, then publishes PRODUCED. The consumer, which has

@@ -134,7 +134,7 @@ const WHOLE_LOOP_LIMIT = 12;
 
 /** V8 copies shared memory word by word, and byte by byte unless source and target lie alike modulo this. */
 const WORD_BYTES = 8;
-/** Filling a Buffer with as many bytes as it takes is a plain copy, and a longer call: from here on, and from here on byte by byte. */
+/** Filling a Buffer with as many bytes as it takes is a plain copy. It is a longer call, and pays from here on; in place of byte by byte, sooner. */
 const FILL_LIMIT = 4096;
 const UNALIGNED_FILL_LIMIT = 256;
 const { fill } = Buffer.prototype;

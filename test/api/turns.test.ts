@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Reactor } from '../../src/index.js';
+import { Reactor, type TcpConnection } from '../../src/index.js';
 import { nextConnection, untilWithoutYielding } from '../fixtures/events.js';
 import { RawPeer } from '../fixtures/raw-peer.js';
 
@@ -9,21 +9,31 @@ const HANDLER_MS = 5;
 /** What has been sent has left by then. */
 const WRITTEN_MS = 5000;
 
+/** A connection for which MESSAGES wait in this thread's ring. */
+async function withMessages(reactor: Reactor): Promise<{ connection: TcpConnection; peer: RawPeer }> {
+  const server = await reactor.listen({ host: '127.0.0.1', port: 0 });
+  const [connection, peer] = await Promise.all([nextConnection(server), RawPeer.connect(server.address.port)]);
+  peer.send(...Array.from({ length: MESSAGES }, String));
+  untilWithoutYielding(() => connection.messagesReceived === MESSAGES);
+  return { connection, peer };
+}
+
+function workFor(ms: number): void {
+  const until = performance.now() + ms;
+  untilWithoutYielding(() => performance.now() > until);
+}
+
 describe('slow handlers', () => {
   it('let other work of the thread have its turn between messages of one batch', async () => {
     await using reactor = await Reactor.spawn();
-    const server = await reactor.listen({ host: '127.0.0.1', port: 0 });
-    const [connection, peer] = await Promise.all([nextConnection(server), RawPeer.connect(server.address.port)]);
-    peer.send(...Array.from({ length: MESSAGES }, String));
-    untilWithoutYielding(() => connection.messagesReceived === MESSAGES);
+    const { connection, peer } = await withMessages(reactor);
 
     let handled = 0;
     let most = 0;
     let waiting = false;
     const all = new Promise<void>((resolve) => {
       connection.on('message', () => {
-        const until = performance.now() + HANDLER_MS;
-        untilWithoutYielding(() => performance.now() > until);
+        workFor(HANDLER_MS);
         handled++;
         if (handled === MESSAGES) resolve();
         if (waiting) return;
@@ -42,18 +52,14 @@ describe('slow handlers', () => {
 
   it('have their answers written while other work of the thread holds it up, however many messages wait', async () => {
     await using reactor = await Reactor.spawn();
-    const server = await reactor.listen({ host: '127.0.0.1', port: 0 });
-    const [connection, peer] = await Promise.all([nextConnection(server), RawPeer.connect(server.address.port)]);
-    peer.send(...Array.from({ length: MESSAGES }, String));
-    untilWithoutYielding(() => connection.messagesReceived === MESSAGES);
+    const { connection, peer } = await withMessages(reactor);
 
     let handled = 0;
     const unwritten = new Promise<number>((resolve) => {
       connection.on('message', (message) => {
         connection.send(message);
         // Several turns have ended by then, and the io worker dozes.
-        const until = performance.now() + HANDLER_MS / 10;
-        untilWithoutYielding(() => performance.now() > until);
+        workFor(HANDLER_MS / 10);
         handled++;
         if (handled !== MESSAGES / 4) return;
         setImmediate(() => {
