@@ -5,6 +5,7 @@ import { ReactorError } from '../shared/reactor-error.js';
 import { boardCounter } from '../shared/status-board.js';
 import { type TlsServerSettings, tlsReasonOf } from '../shared/tls-settings.js';
 import { AcceptLimits } from './accept-limits.js';
+import { AcceptQueue } from './accept-queue.js';
 import { type AcceptedHandle, peerAddressOf, takeHandles } from './accepted-handles.js';
 import { bytesPerRead } from './connection-limits.js';
 import { errorFields } from './error-fields.js';
@@ -16,6 +17,13 @@ import { TcpConnection } from './tcp-connection.js';
 import { TlsAcceptor } from './tls-acceptor.js';
 import { listenOnPath } from './unix-listener.js';
 
+/** One that no net.Socket has been made of. */
+interface AcceptedSocket {
+  readonly handle: AcceptedHandle;
+  /** What it counts for, if limits by address do. */
+  readonly address: string;
+}
+
 /** A listening socket: what comes in through it becomes connections. */
 export class Acceptor {
   readonly #origin: Origin;
@@ -26,6 +34,8 @@ export class Acceptor {
   readonly #sockets: SocketWays;
   readonly #readBytes: number;
   readonly #limits: AcceptLimits | undefined;
+  /** Plain ones. */
+  readonly #accepted: AcceptQueue<AcceptedSocket>;
   /** When sockets were accepted whose handshake is under way. */
   readonly #acceptedAt = new WeakMap<ConnectionAddresses, number>();
   #listening: Promise<ServerAddress> | undefined;
@@ -38,7 +48,12 @@ export class Acceptor {
     this.#loop = loop;
     this.#sockets = sockets;
     this.#readBytes = bytesPerRead(request.connection.limits);
-    const { tls, path, acceptLimits } = request;
+    const { tls, path, acceptLimits, backlog } = request;
+    this.#accepted = new AcceptQueue(
+      backlog,
+      () => loop.wheel.now,
+      (accepted, waitedMs) => this.#openHandle(accepted, waitedMs),
+    );
     if (acceptLimits !== undefined) this.#limits = new AcceptLimits(acceptLimits, loop.worker);
     if (path !== undefined) this.#unix = { remote: '', local: path };
     if (tls !== undefined) this.#tls = usable(() => this.#makeTls(tls));
@@ -114,6 +129,10 @@ export class Acceptor {
     this.#isStopped = true;
     this.#server.close();
     this.#tls?.stop();
+    for (const { handle, address } of this.#accepted.takeAll()) {
+      handle.close();
+      this.#limits?.release(address);
+    }
   }
 
   /** Before anything is made for it. */
@@ -166,8 +185,12 @@ export class Acceptor {
       handle.close();
       return;
     }
+    this.#accepted.add({ handle, address });
+  }
+
+  #openHandle({ handle, address }: AcceptedSocket, waitedMs: number): void {
     const stream = SocketStream.onHandle(handle, this.#sockets, this.#unix, this.#readBytes);
-    this.#open(stream, 0);
+    this.#open(stream, waitedMs);
     this.#releaseWith(stream.socket, address);
   }
 

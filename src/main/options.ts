@@ -165,7 +165,10 @@ export interface ListenOptions extends ConnectionOptions {
   mode?: number | undefined;
   /** Connections are encrypted. Default: they are not. */
   tls?: TlsServerOptions | undefined;
-  /** Connections that the kernel may queue before they are accepted. Default 4096; 1 to 65,535. */
+  /**
+   * Connections that the kernel may queue before they are accepted; without TLS, as many more may be accepted and wait for their turn. Default
+   * 4096; 1 to 65,535.
+   */
   backlog?: number | undefined;
   /**
    * Which threads get the events of its connections.
