@@ -54,13 +54,13 @@ async function attacked(port) {
   const [command = '', ...args] = [...program, port, String(halfOpen), String(perSecond)];
   const attack = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const exited = once(attack, 'exit');
-  const lines = createInterface(attack.stdout);
-  await once(lines, 'line');
+  const lines = createInterface(attack.stdout)[Symbol.asyncIterator]();
+  if ((await lines.next()).done === true) throw new Error('The attack has ended before it stood');
   attack.stdin.write('storm\n');
   const result = await honest();
   const open = reactor.stats().openConnections;
   attack.stdin.end();
-  const [counts] = await once(lines, 'line');
+  const { value: counts = '' } = await lines.next();
   const [cut, storm, refused] = counts.split(' ').map(Number);
   await exited;
   while (reactor.stats().openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -23,9 +23,7 @@ export class AcceptQueue<Socket> {
   readonly #limit: number;
   readonly #now: () => number;
   readonly #open: (socket: Socket, waitedMs: number) => void;
-  #waiting: Waiting<Socket>[] = [];
-  /** The first of them that has not been opened. */
-  #head = 0;
+  readonly #waiting: Waiting<Socket>[] = [];
   /** Whether this iteration, or the one before, has brought one, or some wait. */
   #isBusy = false;
   #hasCome = false;
@@ -50,14 +48,7 @@ export class AcceptQueue<Socket> {
 
   /** Those that wait are the caller's from now on. */
   takeAll(): Socket[] {
-    const left = this.#waiting.slice(this.#head);
-    this.#waiting = [];
-    this.#head = 0;
-    return left.map(({ socket }) => socket);
-  }
-
-  get #count(): number {
-    return this.#waiting.length - this.#head;
+    return this.#waiting.splice(0).map(({ socket }) => socket);
   }
 
   #lookLater(): void {
@@ -69,14 +60,9 @@ export class AcceptQueue<Socket> {
     const moreMayCome = this.#hasCome;
     this.#hasCome = false;
     this.#isBusy = false;
-    const most = moreMayCome ? this.#count - this.#limit : Math.min(this.#count, MOST_AT_ONCE);
-    if (moreMayCome || this.#count > most) this.#lookLater();
-    for (let i = 0; i < most; i++) this.#openFirst();
+    const waiting = this.#waiting;
+    const most = moreMayCome ? Math.max(0, waiting.length - this.#limit) : MOST_AT_ONCE;
+    if (moreMayCome || waiting.length > most) this.#lookLater();
+    for (const { socket, acceptedAt } of waiting.splice(0, most)) this.#open(socket, this.#now() - acceptedAt);
   };
-
-  #openFirst(): void {
-    const { socket, acceptedAt } = this.#waiting[this.#head++] as Waiting<Socket>;
-    if (this.#count === 0) this.takeAll();
-    this.#open(socket, this.#now() - acceptedAt);
-  }
 }
